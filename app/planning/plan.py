@@ -1,0 +1,107 @@
+"""The plan: a recipe resolved against real checkpoint headers. What the engine executes and the pages draw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from math import prod
+from types import MappingProxyType
+
+from app.planning.facts import ModelFacts, TensorFacts
+from app.recipe.findings import Finding
+from app.recipe.schema import Recipe, Scalar
+
+Values = Mapping[str, Scalar]
+"""Parameters with a value for one tensor: curves, filters and defaults are already resolved."""
+
+NO_VALUES: Values = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One tensor that goes in. ``parent`` indexes ``Plan.parents``."""
+
+    parent: int
+    tensor: TensorFacts
+    parameters: Values = NO_VALUES
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One tensor of the output and how it is made.
+
+    ``inputs`` are the parents' tensors in the recipe's order, without the base. ``base`` is set for the methods to
+    which the base is special (deltas are taken from it; slerp and nearswap go from it); for linear, karcher and
+    passthrough a listed base is an ordinary input. ``method`` is a catalogue name, or ``copy``: the single input's
+    bytes are taken unchanged. ``dtype`` is a safetensors name. ``layer`` is the layer's index in the output,
+    None for embeddings, final norm, head and the like.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    method: str
+    inputs: tuple[Input, ...]
+    base: Input | None = None
+    parameters: Values = NO_VALUES
+    layer: int | None = None
+
+    @property
+    def every_input(self) -> tuple[Input, ...]:
+        """Base first, then the inputs."""
+        return self.inputs if self.base is None else (self.base, *self.inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One safetensors file of the output, laid out before any weight is read.
+
+    ``header`` is its complete beginning (8-byte length, JSON, padding); the tensor of ``steps[i]`` occupies
+    ``[offsets[i], offsets[i] + nbytes)`` of the file, offsets being absolute.
+    """
+
+    file: str
+    header: bytes
+    size: int
+    steps: tuple[Step, ...]
+    offsets: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Carry:
+    """A file taken over unchanged from a parent (tokenizer, chat template, generation config)."""
+
+    parent: int
+    file: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a merge will do. ``texts`` are files written as they stand here (config.json, the shard index,
+    mergekit_config.yml); ``seed`` drives the random methods."""
+
+    recipe: Recipe
+    parents: tuple[ModelFacts, ...]
+    shards: tuple[Shard, ...]
+    carries: tuple[Carry, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    seed: int = 0
+    findings: tuple[Finding, ...] = ()
+
+    def steps(self) -> Iterator[Step]:
+        for shard in self.shards:
+            yield from shard.steps
+
+    @property
+    def output_bytes(self) -> int:
+        return sum(shard.size for shard in self.shards)
+
+    @property
+    def parameters(self) -> int:
+        return sum(prod(step.shape) for step in self.steps())
+
+    @property
+    def files_needed(self) -> tuple[tuple[int, str], ...]:
+        """``(parent, file)`` of everything that must be on disk before the engine starts, each once."""
+        weights = [(one.parent, one.tensor.file) for step in self.steps() for one in step.every_input]
+        return tuple(dict.fromkeys([*weights, *((carry.parent, carry.file) for carry in self.carries)]))

@@ -1,0 +1,1 @@
+"""What to merge. Pure: text in, values out, no I/O and no framework."""

@@ -1,0 +1,78 @@
+"""Every setting, by environment variable (``WEIGHTLOOM_...``)."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parent.parent
+PUBLIC_HUB = "https://huggingface.co"
+
+
+class Settings(BaseSettings):
+    """What can be set from outside. ``weightloom up`` fills in what is left open."""
+
+    model_config = SettingsConfigDict(env_prefix="WEIGHTLOOM_", extra="ignore")
+
+    data: Path = Field(Path("data"), description="Folder for the database, results and the private Redis.")
+    host: str = Field("127.0.0.1", description="Address the web server listens on.")
+    port: int = Field(8300, ge=0, le=65535, description="Port the web server listens on.")
+    redis_url: str | None = Field(None, description="Redis to use. Unset: a private one is started in the data folder.")
+    database_url: str | None = Field(None, description="SQLAlchemy URL. Unset: SQLite in the data folder.")
+    hub_endpoint: str = Field(PUBLIC_HUB, description="The Hugging Face Hub, or a mirror or stand-in of it.")
+    model_roots: Annotated[dict[str, Path], NoDecode] = Field(
+        default_factory=dict, description="Folders whose models may be picked: name=/path,name2=/path2."
+    )
+    max_parameters: int | None = Field(None, ge=1, description="Refuse merges whose result has more parameters.")
+
+    @field_validator("model_roots", mode="before")
+    @classmethod
+    def _split_roots(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [piece.partition("=") for piece in value.split(",") if piece.strip()]
+        for name, equals, path in pairs:
+            if not equals or not name.strip() or not path.strip():
+                raise ValueError("must look like name=/path,name2=/path2")
+        return {name.strip(): Path(path.strip()) for name, _, path in pairs}
+
+    @field_validator("data")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @field_validator("hub_endpoint")
+    @classmethod
+    def _no_trailing_slash(cls, value: str) -> str:
+        return value.rstrip("/")
+
+    @cached_property
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{self.data / 'weightloom.sqlite'}"
+
+    @property
+    def redis(self) -> str:
+        """The Redis to talk to. Without a setting: the private one's Unix socket in the data folder."""
+        return self.redis_url or f"unix://{self.redis_socket}"
+
+    @property
+    def redis_socket(self) -> Path:
+        return self.data / "redis" / "redis.sock"
+
+    @property
+    def artifacts(self) -> Path:
+        """Finished checkpoints, one folder a job."""
+        return self.data / "artifacts"
+
+    @property
+    def work(self) -> Path:
+        """Checkpoints in the making, one folder a job; on the same filesystem as ``artifacts``."""
+        return self.data / "work"
+
+    @property
+    def is_public_hub(self) -> bool:
+        return self.hub_endpoint == PUBLIC_HUB
