@@ -18,6 +18,7 @@ from app.recipe.findings import Refused, refuse
 MAX_BYTES = 128 * 1024
 MAX_DEPTH = 20
 MAX_DOCUMENTS = 32
+MAX_BITS = 63
 
 _RESOLVER = yaml.SafeLoader("")
 _PLAIN = {"int", "float", "bool", "null", "str"}
@@ -113,9 +114,16 @@ def _scalar(event: yaml.ScalarEvent, line: int) -> Any:
     if tag.rpartition(":")[2] not in _PLAIN:
         return event.value
     try:
-        return _RESOLVER.construct_object(yaml.ScalarNode(tag, event.value))
+        value = _RESOLVER.construct_object(yaml.ScalarNode(tag, event.value))
     except (ValueError, OverflowError) as error:
-        raise refuse("bad-yaml", f"line {line}", f'"{event.value[:40]}" is not a number.', "Check it.") from error
+        raise _not_a_number(event.value, line) from error
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        raise _not_a_number(event.value, line)
+    return value
+
+
+def _not_a_number(text: str, line: int) -> Refused:
+    return refuse("bad-yaml", f"line {line}", f'"{text[:40]}" is not a number that can be used.', "Check it.")
 
 
 def _forbidden(what: str, line: int) -> Refused:

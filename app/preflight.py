@@ -1,0 +1,90 @@
+"""Before a merge: read the recipe, look at the parents' headers, plan, and say what it will cost.
+
+One way for the page, the API, the command line and the worker to ask "will this work".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from app.library.facts import Library
+from app.planning.check import check
+from app.planning.estimate import Estimate, estimate
+from app.planning.facts import ModelFacts
+from app.planning.plan import Plan
+from app.planning.plan_merge import make_plan
+from app.recipe.findings import Finding, Refused, has_errors
+from app.recipe.reading import read_recipe
+from app.recipe.schema import ModelRef, Recipe
+
+_LEVELS = ("error", "warning", "info")
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What is known before a byte of weights is fetched. ``plan`` and ``estimate`` are there when nothing is wrong."""
+
+    recipe: Recipe | None
+    findings: tuple[Finding, ...]
+    plan: Plan | None = None
+    estimate: Estimate | None = None
+    facts: Mapping[ModelRef, ModelFacts] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def ok(self) -> bool:
+        return self.plan is not None and not has_errors(self.findings)
+
+
+def preflight(text: str, library: Library, *, seed: int | None = None, token: str | None = None) -> Preflight:
+    """Check a recipe text against its parents' headers. Never raises for what people can get wrong."""
+    reading = read_recipe(text)
+    if reading.recipe is None:
+        return Preflight(None, _sorted(reading.findings))
+    return preflight_recipe(reading.recipe, library, seed=seed, token=token, found=reading.findings)
+
+
+def preflight_recipe(
+    recipe: Recipe,
+    library: Library,
+    *,
+    seed: int | None = None,
+    token: str | None = None,
+    found: tuple[Finding, ...] = (),
+) -> Preflight:
+    """The same for a recipe that is already read; ``found`` are the remarks of reading it."""
+    facts, problems = gather_facts(recipe, library, token)
+    findings = (*found, *problems)
+    if problems:
+        return Preflight(recipe, _sorted(findings), facts=facts)
+    findings = (*findings, *check(recipe, facts))
+    try:
+        plan = make_plan(recipe, facts, seed=seed)
+    except Refused as problem:
+        return Preflight(recipe, _sorted((*findings, *problem.findings)), facts=facts)
+    findings = _sorted((*findings, *plan.findings))
+    return Preflight(recipe, findings, plan, estimate(plan), facts)
+
+
+def gather_facts(
+    recipe: Recipe, library: Library, token: str | None
+) -> tuple[Mapping[ModelRef, ModelFacts], tuple[Finding, ...]]:
+    """The parents' facts, read side by side, and what could not be read."""
+    parents = recipe.parents()
+    facts: dict[ModelRef, ModelFacts] = {}
+    problems: list[Finding] = []
+    with ThreadPoolExecutor(max_workers=max(1, min(8, len(parents)))) as pool:
+        futures = {model: pool.submit(library.facts, model, token) for model in parents}
+        for model, future in futures.items():
+            try:
+                facts[model] = future.result()
+            except Refused as problem:
+                problems.extend(problem.findings)
+    return MappingProxyType(facts), tuple(problems)
+
+
+def _sorted(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Errors first, each remark once."""
+    return tuple(sorted(dict.fromkeys(findings), key=lambda finding: _LEVELS.index(finding.level)))
