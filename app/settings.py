@@ -21,6 +21,9 @@ class Settings(BaseSettings):
     data: Path = Field(Path("data"), description="Folder for the database, results and the private Redis.")
     host: str = Field("127.0.0.1", description="Address the web server listens on.")
     port: int = Field(8300, ge=0, le=65535, description="Port the web server listens on.")
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Further names the server answers to, as in the address: name:port,name2 (behind a proxy)."
+    )
     redis_url: str | None = Field(None, description="Redis to use. Unset: a private one is started in the data folder.")
     database_url: str | None = Field(None, description="SQLAlchemy URL. Unset: SQLite in the data folder.")
     hub_endpoint: str = Field(PUBLIC_HUB, description="The Hugging Face Hub, or a mirror or stand-in of it.")
@@ -39,6 +42,11 @@ class Settings(BaseSettings):
             if not equals or not name.strip() or not path.strip():
                 raise ValueError("must look like name=/path,name2=/path2")
         return {name.strip(): Path(path.strip()) for name, _, path in pairs}
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
 
     @field_validator("data")
     @classmethod

@@ -1,0 +1,50 @@
+"""The web application: its layers, and every address it answers, in one list."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, FastAPI
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp
+
+from app.settings import Settings
+from app.web.api import methods
+from app.web.errors import HANDLERS
+from app.web.limits import BodyLimit
+from app.web.rendering import Templates
+from app.web.security import KnownHosts, SameOrigin, SecurityHeaders, allowed_hosts
+from app.web.static_files import Static, asset_folder
+
+ROUTERS: tuple[APIRouter, ...] = (
+    methods.router,  # /api/methods
+)
+
+
+class Weightloom(FastAPI):
+    """FastAPI with the security headers outside of everything, also of the layer that answers 500."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return SecurityHeaders(super().build_middleware_stack())
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application for ``settings`` (default: from the environment). Opens nothing until it is started."""
+    settings = settings or Settings()
+    app = Weightloom(
+        title="Weightloom",
+        summary="Build, run and share merges of language models.",
+        docs_url=None,
+        redoc_url=None,
+        middleware=[
+            Middleware(KnownHosts, hosts=allowed_hosts(settings)),
+            Middleware(SameOrigin),
+            Middleware(BodyLimit),
+        ],
+        exception_handlers=HANDLERS,
+    )
+    static = Static(asset_folder("static"))
+    app.state.settings = settings
+    app.state.templates = Templates(asset_folder("templates"), static)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.mount("/static", static, name="static")
+    return app

@@ -1,0 +1,138 @@
+"""How a refusal is told: findings as JSON to programs, a page to people, always in the same form."""
+
+from __future__ import annotations
+
+import html
+import logging
+import secrets
+from collections.abc import Callable, Coroutine, Iterable
+from http import HTTPStatus
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from jinja2 import TemplateNotFound
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import Scope
+
+from app.recipe.findings import Finding, Refused
+from app.web.rendering import Templates, wants_partial
+from app.web.shown import shown
+
+log = logging.getLogger(__name__)
+
+_TEXTS = {
+    404: ("not-found", "There is nothing at this address.", "Check the address, or start from the first page."),
+    405: ("wrong-method", "This address does not take that kind of request.", "See /api for what it takes."),
+    413: ("too-large", "The request is too large.", "Send at most 256 KB."),
+    500: ("internal", "Something went wrong on the server.", "Try again; if it stays, look for the id in the log."),
+}
+_PLAIN_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>{title} – Weightloom</title>
+<h1>{title}</h1>
+{findings}
+<p><a href="/">To the first page</a></p>
+</html>
+"""
+
+
+class Failed(Exception):
+    """A request that is answered with ``status`` and findings; for what ``Refused`` (422) does not fit."""
+
+    def __init__(self, status: int, *findings: Finding) -> None:
+        self.status = status
+        self.findings = findings
+        super().__init__(f"{status}: " + "; ".join(str(finding) for finding in findings))
+
+
+def not_found(what: str, where: str = "") -> Failed:
+    """404 with a sentence: ``not_found("There is no such job.")``."""
+    return Failed(404, Finding("error", "not-found", where, what, "Check the address, or look in the list of jobs."))
+
+
+def findings_json(findings: Iterable[Finding]) -> list[dict[str, str]]:
+    """Findings as the API tells them, without characters that could make a terminal or a page lie."""
+    return [{key: shown(value) for key, value in finding.as_dict().items()} for finding in findings]
+
+
+def is_for_programs(scope: Scope) -> bool:
+    """Whether the answer is JSON (the API and the health check) or HTML. Chooses a form, never a permission."""
+    path: str = scope["path"]
+    return path.startswith("/api/") or path in ("/healthz", "/openapi.json")
+
+
+def error_response(
+    scope: Scope, status: int, *findings: Finding, error_id: str | None = None, headers: dict[str, str] | None = None
+) -> Response:
+    """The answer to a request that failed, in the form its sender understands."""
+    if is_for_programs(scope):
+        body: dict[str, Any] = {"findings": findings_json(findings)}
+        if error_id:
+            body["id"] = error_id
+        return JSONResponse(body, status, headers)
+    return _error_page(Request(scope), status, findings, error_id, headers)
+
+
+def _error_page(
+    request: Request, status: int, findings: tuple[Finding, ...], error_id: str | None, headers: dict[str, str] | None
+) -> HTMLResponse:
+    title = HTTPStatus(status).phrase
+    templates: Templates = request.app.state.templates
+    name = "partials/_error.html" if wants_partial(request) else "pages/error.html"
+    try:
+        return templates.page(
+            request, name, status_code=status, headers=headers, status=status, title=title, findings=findings,
+            error_id=error_id,
+        )  # fmt: skip
+    except TemplateNotFound:
+        pass
+    except Exception:
+        log.exception("The error page itself could not be rendered")
+    lines = "".join(f"<p>{html.escape(shown(f'{one.text} {one.fix}'))}</p>" for one in findings)
+    if error_id:
+        lines += f"<p>Error id: {error_id}</p>"
+    return HTMLResponse(_PLAIN_PAGE.format(title=html.escape(title), findings=lines), status, headers)
+
+
+async def on_http_exception(request: Request, error: HTTPException) -> Response:
+    """404, 405 and the like, as the router raises them."""
+    code, text, fix = _TEXTS.get(error.status_code, ("refused", f"{error.detail}.".replace("..", "."), ""))
+    headers = dict(error.headers) if error.headers else None
+    return error_response(
+        request.scope, error.status_code, Finding("error", code, "", text, fix), headers=headers
+    )  # fmt: skip
+
+
+async def on_invalid_request(request: Request, error: RequestValidationError) -> Response:
+    """Fields that are missing or of the wrong kind. Names the field, never repeats its value: it may be a secret."""
+    findings = [
+        Finding("error", "bad-request", ".".join(str(part) for part in one["loc"]), f"{one['msg']}.", "")
+        for one in error.errors()[:20]
+    ]
+    return error_response(request.scope, 422, *findings)
+
+
+async def on_refused(request: Request, error: Refused) -> Response:
+    return error_response(request.scope, 422, *error.findings)
+
+
+async def on_failed(request: Request, error: Failed) -> Response:
+    return error_response(request.scope, error.status, *error.findings)
+
+
+async def on_crash(request: Request, error: Exception) -> Response:
+    """Everything nobody foresaw: an id for the person, the traceback under that id for the log."""
+    error_id = secrets.token_hex(6)
+    log.error("Error %s at %s %s", error_id, request.method, shown(request.scope["path"]), exc_info=error)
+    code, text, fix = _TEXTS[500]
+    return error_response(request.scope, 500, Finding("error", code, "", text, fix), error_id=error_id)
+
+
+HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
+    HTTPException: on_http_exception,
+    RequestValidationError: on_invalid_request,
+    Refused: on_refused,
+    Failed: on_failed,
+    Exception: on_crash,
+}
