@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from app.planning.facts import DTYPE_BYTES, TensorFacts
+from app.planning.strict_json import BadJson, load_object, short
 from app.recipe.findings import Refused, refuse
 
 MAX_HEADER = 16_000_000
@@ -120,37 +120,15 @@ def _load(text: bytes, file: str, first: bytes) -> dict[str, Any]:
         _refuse_other_formats(first, file)
         raise _bad(file, "is not a safetensors file: its header does not begin with {")
     try:
-        content = json.loads(
-            text.decode("utf-8"), object_pairs_hook=_pairs, parse_int=_integer, parse_constant=_constant
-        )
-    except UnicodeDecodeError as error:
-        raise _bad(file, "has a header that is not UTF-8 text") from error
-    except RecursionError as error:
-        raise _bad(file, "has a header that is nested too deeply") from error
-    except _Duplicate as error:
-        raise _bad(file, f"names {error} twice in its header") from error
-    except ValueError as error:
-        raise _bad(file, f"has a header that is not valid JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise _bad(file, "has a header that is not a JSON object")
-    return content
+        return load_object(text, _size)
+    except BadJson as error:
+        raise _bad(file, f"is damaged: its header {error}") from error
 
 
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise _Duplicate(_short(Counter(key for key, _ in pairs).most_common(1)[0][0]))
-    return found
-
-
-def _integer(digits: str) -> int:
+def _size(digits: str) -> int:
     if digits.startswith("-") or len(digits) > 19:
         raise ValueError(f"{digits[:24]} is not a size")
     return int(digits)
-
-
-def _constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is not a number here")
 
 
 def _check_text(texts: Sequence[str], file: str) -> None:
@@ -161,7 +139,7 @@ def _check_text(texts: Sequence[str], file: str) -> None:
 
 
 def _tensor(name: str, entry: Any, file: str, start: int) -> TensorFacts:
-    shown = _short(name)
+    shown = short(name)
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise _bad(file, f"does not describe tensor {shown} by dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
@@ -169,19 +147,19 @@ def _tensor(name: str, entry: Any, file: str, start: int) -> TensorFacts:
         raise refuse(
             "unknown-dtype",
             file,
-            f"{file} stores tensor {shown} as {_short(dtype)}, a number format that cannot be read here.",
+            f"{file} stores tensor {shown} as {short(dtype)}, a number format that cannot be read here.",
             "Use a version of the model in BF16, F16 or F32.",
         )
     if not _sizes(shape) or len(shape) > MAX_DIMENSIONS:
-        raise _bad(file, f"gives tensor {shown} the shape {_short(shape)}, which is none")
+        raise _bad(file, f"gives tensor {shown} the shape {short(shape)}, which is none")
     if not _sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise _bad(file, f"gives tensor {shown} the offsets {_short(offsets)}, which are none")
+        raise _bad(file, f"gives tensor {shown} the offsets {short(offsets)}, which are none")
     nbytes = _nbytes(shape, dtype)
     if nbytes != offsets[1] - offsets[0]:
         need = "more than any file can hold" if nbytes is None else f"{nbytes} bytes"
         raise _bad(
             file,
-            f"gives tensor {shown} {offsets[1] - offsets[0]} bytes, but {dtype} {_short(shape)} takes {need}",
+            f"gives tensor {shown} {offsets[1] - offsets[0]} bytes, but {dtype} {short(shape)} takes {need}",
         )
     return TensorFacts(name, dtype, tuple(shape), file, start + offsets[0], start + offsets[1])
 
@@ -206,17 +184,8 @@ def _check_coverage(tensors: Mapping[str, TensorFacts], file: str, start: int, f
     for tensor in sorted(tensors.values(), key=lambda one: (one.begin, one.end)):
         if tensor.begin != position:
             what = "overlaps another tensor" if tensor.begin < position else "leaves a gap before it"
-            raise _bad(file, f"is laid out wrongly: {_short(tensor.name)} {what}")
+            raise _bad(file, f"is laid out wrongly: {short(tensor.name)} {what}")
         position = tensor.end
     if position != file_size:
         what = "is cut short" if position > file_size else "has bytes that belong to no tensor"
         raise _bad(file, f"{what}: the header describes {position} bytes, the file has {file_size}")
-
-
-def _short(value: object) -> str:
-    """A value from the header, fit for a message. Never walks into nested values, which may be deep."""
-    if isinstance(value, list):
-        value = str(value[:8]) if all(isinstance(one, int | float) for one in value) else "[...]"
-    text = value if isinstance(value, str) else f"a {type(value).__name__}"
-    text = text if text.isprintable() else text.encode("ascii", "backslashreplace").decode()
-    return text if len(text) <= 80 else text[:77] + "..."
