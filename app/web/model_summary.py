@@ -1,0 +1,62 @@
+"""What the pages and the API tell of a model, out of its facts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.planning.facts import ModelFacts
+
+_CONFIG_KEYS = (
+    "model_type", "architectures", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+    "num_key_value_heads", "vocab_size", "max_position_embeddings", "tie_word_embeddings", "dtype", "torch_dtype",
+)  # fmt: skip
+_LONGEST = 200
+
+
+def summary(facts: ModelFacts) -> dict[str, Any]:
+    """A model in JSON's types: where it comes from, how large it is, what it is made of, which files it has."""
+    return {
+        "ref": facts.ref,
+        "commit": facts.commit,
+        "licence": facts.licence,
+        "private": facts.private,
+        "gated": facts.gated,
+        "downloads": facts.downloads,
+        "base_models": list(facts.base_models),
+        "parameters": facts.parameters,
+        "tensors": len(facts.tensors),
+        "dtypes": list(facts.dtypes),
+        "layers": layer_count(facts.config),
+        "config": config_summary(facts.config),
+        "files": [
+            {"name": file.name, "size": file.size, "sha256": file.sha256, "present": file.present}
+            for file in facts.files
+        ],
+    }
+
+
+def layer_count(config: Mapping[str, Any]) -> int | None:
+    """The number of layers the config tells, of the text model where there are several."""
+    layers = _of_text_model(config, "num_hidden_layers")
+    return layers if isinstance(layers, int) and not isinstance(layers, bool) else None
+
+
+def config_summary(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The few keys of a config that people compare. Values of a kind they never have are left out: the file is a
+    stranger's."""
+    told = {key: _of_text_model(config, key) for key in _CONFIG_KEYS}
+    return {key: value for key, value in told.items() if _is_plain(value)}
+
+
+def _of_text_model(config: Mapping[str, Any], key: str) -> Any:
+    inner = config.get("text_config")
+    return config.get(key) if key in config or not isinstance(inner, Mapping) else inner.get(key)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= _LONGEST
+    if isinstance(value, list):
+        return len(value) <= 8 and all(isinstance(one, str) and len(one) <= _LONGEST for one in value)
+    return isinstance(value, bool | int)
