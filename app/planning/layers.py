@@ -1,0 +1,167 @@
+"""The structure of a checkpoint, read from its tensor names and config: layer stacks, module names, natural order.
+
+Nothing here knows an architecture by name: ``model.layers.3.mlp.up_proj.weight`` is layer 3 of the stack
+``model.layers`` because all of 0..n-1 are there and look alike.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.planning.facts import ModelFacts
+from app.planning.module_names import EMBEDDINGS, FINAL_NORM, HEAD, inside_layer, outside_layers
+
+LAYER_KEYS = (
+    "num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_decoder_layers", "decoder_layers",
+    "num_encoder_layers", "encoder_layers", "depth",
+)  # fmt: skip
+"""What configs call the number of layers."""
+_TEXT_PARTS = ("text_config", "llm_config", "language_config", "language_model", "thinker_config", "decoder")
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,4}")
+_DIGITS = re.compile(r"([0-9]+)")
+_FEWEST_SUFFIXES = 3
+"""A numbered pair of weight and bias is a small network's part, not a layer of a stack."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorPlace:
+    """``prefix.layer.suffix``; outside the layers ``layer`` is None and ``suffix`` the whole name."""
+
+    prefix: str
+    layer: int | None
+    suffix: str
+
+    def at(self, layer: int) -> str:
+        """The name of the same tensor in another layer."""
+        return ".".join(part for part in (self.prefix, str(layer), self.suffix) if part)
+
+
+def position(name: str) -> TensorPlace:
+    """Split a name at its first number: the layer, if the name lies in a stack at all."""
+    parts = name.split(".")
+    for index, part in enumerate(parts):
+        if _NUMBER.fullmatch(part):
+            return TensorPlace(".".join(parts[:index]), int(part), ".".join(parts[index + 1 :]))
+    return TensorPlace("", None, name)
+
+
+def module_of(name: str) -> str:
+    """The short name of the module a tensor belongs to (``q``, ``up``, ``norm``, ``embeddings``, ``head``...).
+
+    Experts of a mixture share the names of a dense layer; what is not known keeps its own name.
+    """
+    place = position(name)
+    return outside_layers(name) if place.layer is None else inside_layer(place.suffix or place.prefix or name)
+
+
+def natural_key(name: str) -> tuple[str | tuple[int, str], ...]:
+    """Sorts ``layers.2`` before ``layers.10``."""
+    pieces = _DIGITS.split(name)
+    return tuple((len(piece.lstrip("0")), piece.lstrip("0")) if odd % 2 else piece for odd, piece in enumerate(pieces))
+
+
+@dataclass(frozen=True)
+class Structure:
+    """The stacks of a checkpoint (prefix -> number of layers, most parameters first) and which one is meant by
+    "the layers". ``ambiguous``: a second stack is as important, as in an encoder-decoder."""
+
+    stacks: Mapping[str, int]
+    main: str | None
+    ambiguous: bool = False
+
+    @property
+    def layers(self) -> int:
+        return self.stacks[self.main] if self.main is not None else 0
+
+    def place(self, name: str) -> TensorPlace:
+        """As ``position``, but numbers outside the stacks are part of the name."""
+        place = position(name)
+        inside = place.layer is not None and place.layer < self.stacks.get(place.prefix, 0)
+        return place if inside else TensorPlace("", None, name)
+
+    def after_layers(self, name: str) -> bool:
+        """Whether a tensor outside the layers comes after them (final norm, head), not before (embeddings)."""
+        kind = outside_layers(name)
+        if kind == FINAL_NORM and self.main is not None:
+            return _parent(name, 2) == _parent(self.main, 1)
+        return kind == HEAD
+
+    def order(self, name: str) -> tuple[int, tuple[str | tuple[int, str], ...]]:
+        """Sorts tensors as a model runs: embeddings, layers, the rest, final norm, head."""
+        if self.place(name).layer is not None:
+            return 1, natural_key(name)
+        return {EMBEDDINGS: 0, FINAL_NORM: 3, HEAD: 4}.get(outside_layers(name), 2), natural_key(name)
+
+
+def read_structure(facts: ModelFacts) -> Structure:
+    """Find the stacks and the main one: the one whose length the config gives, else the largest."""
+    stacks = layer_stacks(facts)
+    main = next(iter(stacks), None)
+    for _, _, count in layer_counts(facts.config):
+        match = next((prefix for prefix, layers in stacks.items() if layers == count), None)
+        if match is not None:
+            main = match
+            break
+    return Structure(stacks, main, _ambiguous(facts, stacks))
+
+
+def layer_stacks(facts: ModelFacts) -> dict[str, int]:
+    """Prefix -> number of layers, for every numbered run of alike layers; most parameters first."""
+    suffixes: dict[str, dict[int, set[str]]] = {}
+    elements: dict[str, int] = {}
+    for name, tensor in facts.tensors.items():
+        place = position(name)
+        if place.layer is not None:
+            suffixes.setdefault(place.prefix, {}).setdefault(place.layer, set()).add(place.suffix)
+            elements[place.prefix] = elements.get(place.prefix, 0) + tensor.elements
+    found = [prefix for prefix, layers in suffixes.items() if _is_stack(layers)]
+    found.sort(key=lambda prefix: (-elements[prefix], prefix))
+    return {prefix: len(suffixes[prefix]) for prefix in found}
+
+
+def layer_counts(config: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str, int]]:
+    """Every ``(path of the part, key, number of layers)`` in a config; the language part's before other parts'."""
+    for path, part in config_parts(config):
+        for key in LAYER_KEYS:
+            value = part.get(key)
+            if type(value) is int and value > 0:
+                yield path, key, value
+
+
+def config_parts(config: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+    """The config itself, its language part, then its other parts, two levels deep."""
+    nested = {key: value for key, value in config.items() if isinstance(value, dict)}
+    order = [*(key for key in _TEXT_PARTS if key in nested), *(key for key in nested if key not in _TEXT_PARTS)]
+    yield (), config
+    for key in order:
+        yield (key,), nested[key]
+        for inner in _TEXT_PARTS:
+            if isinstance(nested[key].get(inner), dict):
+                yield (key, inner), nested[key][inner]
+
+
+def _is_stack(layers: Mapping[int, set[str]]) -> bool:
+    if set(layers) != set(range(len(layers))):
+        return False
+    shared = set.intersection(*layers.values())
+    return bool(shared) and max(map(len, layers.values())) >= _FEWEST_SUFFIXES
+
+
+def _ambiguous(facts: ModelFacts, stacks: Mapping[str, int]) -> bool:
+    if len(stacks) < 2:
+        return False
+    if facts.config.get("is_encoder_decoder") is True:
+        return True
+    first, second = (_elements(facts, prefix) for prefix in list(stacks)[:2])
+    return second * 2 > first
+
+
+def _elements(facts: ModelFacts, prefix: str) -> int:
+    return sum(tensor.elements for name, tensor in facts.tensors.items() if position(name).prefix == prefix)
+
+
+def _parent(name: str, levels: int) -> str:
+    return ".".join(name.split(".")[:-levels])
