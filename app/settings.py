@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLIC_HUB = "https://huggingface.co"
+LONGEST_SOCKET = 100
+"""Bytes of a Unix socket's path: Linux allows 107, macOS 103."""
 
 
 class Settings(BaseSettings):
@@ -30,6 +36,12 @@ class Settings(BaseSettings):
     model_roots: Annotated[dict[str, Path], NoDecode] = Field(
         default_factory=dict, description="Folders whose models may be picked: name=/path,name2=/path2."
     )
+    secret_key: SecretStr | None = Field(
+        None, description="Encrypts the Hub tokens kept for jobs. Unset: a key file is made in the data folder."
+    )
+    lease_seconds: float = Field(60, gt=0, description="How long a silent worker keeps its job.")
+    sweep_seconds: float = Field(15, gt=0, description="How often each worker looks for lost messages and jobs.")
+    stall_seconds: float = Field(900, gt=0, description="A job without a byte or tensor of progress this long fails.")
     max_parameters: int | None = Field(None, ge=1, description="Refuse merges whose result has more parameters.")
 
     @field_validator("model_roots", mode="before")
@@ -65,11 +77,16 @@ class Settings(BaseSettings):
     @property
     def redis(self) -> str:
         """The Redis to talk to. Without a setting: the private one's Unix socket in the data folder."""
-        return self.redis_url or f"unix://{self.redis_socket}"
+        return self.redis_url or f"unix://{quote(str(self.redis_socket))}"
 
     @property
     def redis_socket(self) -> Path:
-        return self.data / "redis" / "redis.sock"
+        """In the data folder, or in a short folder of its own when that path is too long for a Unix socket."""
+        socket = self.data / "redis" / "redis.sock"
+        if len(os.fsencode(socket)) <= LONGEST_SOCKET:
+            return socket
+        name = f"weightloom-{os.getuid()}-{hashlib.sha256(os.fsencode(self.data)).hexdigest()[:16]}"
+        return Path(tempfile.gettempdir()) / name / "redis.sock"
 
     @property
     def artifacts(self) -> Path:

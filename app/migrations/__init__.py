@@ -1,0 +1,1 @@
+"""The schema's history. ``app.db.migrate`` runs it at start."""
