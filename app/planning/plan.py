@@ -23,7 +23,7 @@ class Input:
 
     parent: int
     tensor: TensorFacts
-    parameters: Values = NO_VALUES
+    parameters: Values = field(default_factory=lambda: NO_VALUES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Step:
     method: str
     inputs: tuple[Input, ...]
     base: Input | None = None
-    parameters: Values = NO_VALUES
+    parameters: Values = field(default_factory=lambda: NO_VALUES)
     layer: int | None = None
 
     @property
