@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
 from app.settings import Settings
-from app.web.api import methods
+from app.web import events
+from app.web.api import health, methods
 from app.web.errors import HANDLERS
 from app.web.limits import BodyLimit
 from app.web.rendering import Templates
 from app.web.security import KnownHosts, SameOrigin, SecurityHeaders, allowed_hosts
+from app.web.services import open_services
 from app.web.static_files import Static, asset_folder
 
 ROUTERS: tuple[APIRouter, ...] = (
+    health.router,  # /healthz
     methods.router,  # /api/methods
+    events.router,  # /jobs/{id}/events, /api/jobs/{id}/events
 )
 
 
@@ -24,6 +31,13 @@ class Weightloom(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         return SecurityHeaders(super().build_middleware_stack())
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async with open_services(app.state.settings) as services:
+        app.state.services = services
+        yield
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -40,10 +54,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             Middleware(BodyLimit),
         ],
         exception_handlers=HANDLERS,
+        lifespan=_lifespan,
     )
     static = Static(asset_folder("static"))
     app.state.settings = settings
     app.state.templates = Templates(asset_folder("templates"), static)
+    app.state.render_event = events.as_json
     for router in ROUTERS:
         app.include_router(router)
     app.mount("/static", static, name="static")

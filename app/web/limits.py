@@ -1,16 +1,22 @@
-"""How much one request may send."""
+"""How much one request may send, and how many event streams one client may hold open."""
 
 from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.recipe.findings import Finding
-from app.web.errors import error_response
+from app.web.errors import Failed, error_response
 
 MAX_BODY = 256 * 1024
 """Bytes of the largest request body: twice the largest recipe."""
+STREAMS_PER_CLIENT = 16
+STREAMS_IN_ALL = 200
 
 
 class BodyLimit:
@@ -48,3 +54,26 @@ class BodyLimit:
             return message
 
         await self.app(scope, counted, send)
+
+
+class StreamLimit:
+    """Counts open event streams: so many for one client, so many in all. Used from one event loop only."""
+
+    def __init__(self, per_client: int = STREAMS_PER_CLIENT, in_all: int = STREAMS_IN_ALL) -> None:
+        self._per_client = per_client
+        self._in_all = in_all
+        self._open: Counter[str] = Counter()
+
+    @contextmanager
+    def slot(self, client: str) -> Iterator[None]:
+        """One stream's place. Raises Failed (429) when there is none left."""
+        if self._open[client] >= self._per_client or self._open.total() >= self._in_all:
+            text = "Too many live pages are open."
+            raise Failed(429, Finding("error", "too-many-streams", "", text, "Close some, or reload this one later."))
+        self._open[client] += 1
+        try:
+            yield
+        finally:
+            self._open[client] -= 1
+            if not self._open[client]:
+                del self._open[client]

@@ -1,0 +1,53 @@
+"""What the web process holds open while it runs, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from anyio import to_thread
+from redis.asyncio import Redis
+from sqlalchemy import Engine
+
+from app.accounts.vault import Vault
+from app.db import make_engine, migrate, sessions
+from app.jobs.events import connect
+from app.jobs.queue import Queue
+from app.jobs.store import Store
+from app.settings import Settings
+from app.web.limits import StreamLimit
+from app.web.stopping import Stopping
+
+
+@dataclass
+class Services:
+    """The database, the queue and what stands on them. Made by ``open_services``, once a process."""
+
+    settings: Settings
+    engine: Engine
+    jobs: Store
+    queue: Queue
+    vault: Vault
+    redis: Redis
+    stopping: Stopping = field(default_factory=Stopping)
+    streams: StreamLimit = field(default_factory=StreamLimit)
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Bring the database up to date and open everything; close it at the end. Redis need not answer yet."""
+    await to_thread.run_sync(migrate, settings)
+    engine = make_engine(settings)
+    made = sessions(engine)
+    jobs = Store(made)
+    queue = Queue(settings, jobs)
+    redis = connect(settings)
+    services = Services(settings, engine, jobs, queue, Vault(settings, made), redis)
+    try:
+        with services.stopping.watching():
+            yield services
+    finally:
+        await redis.aclose()
+        queue.close()
+        engine.dispose()
