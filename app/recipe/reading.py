@@ -17,6 +17,7 @@ from app.recipe.tokenizer_block import read_tokenizer
 
 MAX_SOURCES = 2000
 DTYPES = ("float16", "bfloat16", "float32", "float64")
+_UNFINISHED = {"missing-base", "wrong-number-of-parents", "missing-parameter", "one-of-models-slices-modules"}
 _TOP = (
     "merge_method", "base_model", "models", "slices", "modules", "parameters", "dtype", "out_dtype", "tokenizer",
     "tokenizer_source", "chat_template", "seed", "name",
@@ -25,10 +26,12 @@ _TOP = (
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What came of reading a text. ``recipe`` is None when there are errors."""
+    """What came of reading a text. ``recipe`` is None when there are errors; ``draft`` is the recipe all the same when
+    the only errors are that something is still missing, for a form to go on with."""
 
     recipe: Recipe | None
     findings: tuple[Finding, ...] = ()
+    draft: Recipe | None = None
 
 
 def read_recipe(text: str) -> Reading:
@@ -48,7 +51,8 @@ def read_recipe(text: str) -> Reading:
     reader = _Reader(documents[0])
     recipe = reader.read()
     findings = tuple(reader.findings)
-    return Reading(None if has_errors(findings) else recipe, findings)
+    errors = {finding.code for finding in findings if finding.level == "error"}
+    return Reading(None if errors else recipe, findings, recipe if errors <= _UNFINISHED else None)
 
 
 def _refused(code: str, where: str, text: str, fix: str) -> Reading:
