@@ -91,7 +91,8 @@ class Structure:
 
     def order(self, name: str) -> tuple[int, tuple[str | tuple[int, str], ...]]:
         """Sorts tensors as a model runs: embeddings, layers, the rest, final norm, head."""
-        if self.place(name).layer is not None:
+        place = position(name)
+        if place.layer is not None and place.prefix in self.stacks:
             return 1, natural_key(name)
         return {EMBEDDINGS: 0, FINAL_NORM: 3, HEAD: 4}.get(outside_layers(name), 2), natural_key(name)
 

@@ -34,6 +34,22 @@ def load_object(raw: bytes, integer: Callable[[str], int] | None = None) -> dict
     return content
 
 
+def depth(value: object) -> int:
+    """How many objects and lists stand inside each other. Never recurses."""
+    deepest, level = 0, [value]
+    while level:
+        inner: list[object] = []
+        for one in level:
+            if isinstance(one, dict):
+                inner += one.values()
+            elif isinstance(one, list | tuple):
+                inner += one
+        if any(isinstance(one, dict | list | tuple) for one in level):
+            deepest += 1
+        level = inner
+    return deepest
+
+
 def short(value: object) -> str:
     """A value from a file, fit for a message. Never walks into nested values, which may be deep."""
     if isinstance(value, list):

@@ -1,0 +1,76 @@
+"""The recipe as it is published with the result: parents at the commits that were merged, no paths of a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import PurePosixPath, PureWindowsPath
+from types import MappingProxyType
+
+from app.planning.facts import ModelFacts
+from app.recipe.schema import ModelRef, Module, Recipe, Slice, Source, TokenizerSpec, TokenRule
+
+
+def pin(recipe: Recipe, facts: Mapping[ModelRef, ModelFacts], seed: int | None) -> Recipe:
+    """The same recipe with Hub models at their commits, absolute folders by their last two names, and the seed."""
+    used: dict[str, str] = {}
+
+    def pinned(ref: ModelRef) -> ModelRef:
+        known = facts.get(ref)
+        name = _without_path(ref.name, used)
+        adapter = pinned(ref.adapter) if ref.adapter else None
+        return ModelRef(name, known.commit if known and known.commit else ref.revision, adapter)
+
+    return replace(map_references(recipe, pinned), seed=recipe.seed if seed is None else seed)
+
+
+def map_references(recipe: Recipe, change: Callable[[ModelRef], ModelRef]) -> Recipe:
+    """The recipe with every model reference replaced by ``change`` of it."""
+
+    def source(one: Source) -> Source:
+        return replace(one, model=change(one.model))
+
+    def piece(one: Slice) -> Slice:
+        base = change(one.base_model) if one.base_model else None
+        return replace(one, sources=tuple(map(source, one.sources)), base_model=base)
+
+    def module(one: Module) -> Module:
+        return replace(one, models=tuple(map(source, one.models)), slices=tuple(map(piece, one.slices)))
+
+    return replace(
+        recipe,
+        base_model=change(recipe.base_model) if recipe.base_model else None,
+        models=tuple(map(source, recipe.models)),
+        slices=tuple(map(piece, recipe.slices)),
+        modules=MappingProxyType({name: module(one) for name, one in recipe.modules.items()}),
+        tokenizer=_tokenizer(recipe.tokenizer, change) if recipe.tokenizer else None,
+    )
+
+
+def _tokenizer(spec: TokenizerSpec, change: Callable[[ModelRef], ModelRef]) -> TokenizerSpec:
+    def rule(one: TokenRule) -> TokenRule:
+        if one.source is None or one.source.model is None:
+            return one
+        return replace(one, source=replace(one.source, model=change(one.source.model)))
+
+    source = change(spec.source) if isinstance(spec.source, ModelRef) else spec.source
+    return replace(spec, source=source, tokens=MappingProxyType({name: rule(one) for name, one in spec.tokens.items()}))
+
+
+def is_machine_path(name: str) -> bool:
+    """Whether a model's name is a folder that means something on one machine only."""
+    rooted = PurePosixPath(name).is_absolute() or PureWindowsPath(name).is_absolute()
+    return rooted or name.startswith(("~", "../", "..\\"))
+
+
+def _without_path(name: str, used: dict[str, str]) -> str:
+    """``local:`` and the last two names of a folder, told apart by a number if need be. ``used``: new name -> old."""
+    if not is_machine_path(name):
+        return name
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..", "~")]
+    short = "local:" + "/".join(parts[-2:])
+    number, candidate = 1, short
+    while used.setdefault(candidate, name) != name:
+        number += 1
+        candidate = f"{short}-{number}"
+    return candidate

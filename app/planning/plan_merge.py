@@ -1,0 +1,151 @@
+"""From a recipe and its parents' headers to the plan: every tensor of the result, every file, every byte."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+
+from app.planning.carried import Carried, carried_files
+from app.planning.config_repair import told
+from app.planning.donor import pick_donor, result_config
+from app.planning.facts import TORCH_TO_SAFETENSORS, ModelFacts
+from app.planning.outline import Outline, outline
+from app.planning.parents import Parents, unfit
+from app.planning.pinning import pin
+from app.planning.plan import Plan, Step
+from app.planning.shards import lay_out, write_index
+from app.planning.steps import StepMaker
+from app.planning.tokenizers import agreement, difference
+from app.recipe.catalogue import METHODS, Method
+from app.recipe.findings import Finding, Refused, did_you_mean, has_errors, refuse
+from app.recipe.requirements import check_requirements
+from app.recipe.schema import ModelRef, Recipe
+from app.recipe.writing import write_recipe
+
+SHARD_BYTES = 5_000_000_000
+RECIPE_FILE = "mergekit_config.yml"
+
+
+def make_plan(
+    recipe: Recipe, facts: Mapping[ModelRef, ModelFacts], *, seed: int | None = None, shard_bytes: int = SHARD_BYTES
+) -> Plan:
+    """Resolve a recipe against its parents' facts. ``seed`` goes before the recipe's own; 0 without either.
+
+    Raises Refused with everything that is wrong; the plan's findings hold what is only worth knowing.
+    """
+    method = _method(recipe)
+    parents = Parents.of(recipe.parents(), facts)
+    _refuse(
+        [
+            *_unsupported(recipe),
+            *check_requirements(recipe, method),
+            *(finding for ref in parents.refs for finding in unfit(ref, facts[ref])),
+        ]
+    )
+    vocabulary = list(_vocabulary(recipe, parents))
+    _refuse(vocabulary)
+    laid_out = outline(recipe, method, parents)
+    maker = StepMaker(parents, method, _dtype(recipe))
+    steps = [step for wanted in laid_out.wanted if (step := maker.step(wanted)) is not None]
+    _refuse(maker.ledger.findings())
+    if not steps:
+        raise refuse("nothing-to-merge", "", "No tensor would be left in the result.", "Choose other models.")
+    donor = pick_donor(recipe, parents, steps)
+    noticed = (*_unused_base(recipe, parents, donor), *vocabulary, *maker.ledger.findings())
+    beside = _files_beside(recipe, parents, donor, laid_out, steps)
+    chosen = _seed(recipe, seed)
+    text = write_recipe(pin(recipe, facts, chosen if method.random else None))
+    shards = lay_out(steps, shard_bytes, {"format": "pt", "weightloom": text})
+    texts = MappingProxyType({**beside.texts, RECIPE_FILE: text, **write_index(shards)})
+    return Plan(recipe, parents.facts, shards, beside.carries, texts, chosen, (*noticed, *beside.findings))
+
+
+def _files_beside(recipe: Recipe, parents: Parents, donor: int, laid_out: Outline, steps: Sequence[Step]) -> Carried:
+    """What lies beside the weights: config.json, tokenizer, licence."""
+    repaired = result_config(parents, donor, laid_out, steps)
+    carried = carried_files(donor, parents.facts, recipe.chat_template)
+    config = json.dumps(repaired.config, indent=2, ensure_ascii=False) + "\n"
+    corrected = told(repaired.changes)
+    findings = (*([corrected] if corrected else []), *repaired.findings, *carried.findings)
+    return Carried(carried.carries, {**carried.texts, "config.json": config}, findings)
+
+
+def _refuse(findings: Sequence[Finding]) -> None:
+    if has_errors(findings):
+        raise Refused(dict.fromkeys(finding for finding in findings if finding.level == "error"))
+
+
+def _method(recipe: Recipe) -> Method:
+    method = METHODS.get(recipe.merge_method)
+    if method is None:
+        raise refuse(
+            "unknown-method", "merge_method", f'There is no method "{recipe.merge_method[:60]}".',
+            did_you_mean(recipe.merge_method, METHODS) or f"Known methods: {', '.join(METHODS)}.",
+        )  # fmt: skip
+    return method
+
+
+def _dtype(recipe: Recipe) -> str | None:
+    """The result's dtype by safetensors' name; None: the widest of each tensor's inputs."""
+    name = recipe.out_dtype or recipe.dtype
+    return None if name is None else TORCH_TO_SAFETENSORS[name]
+
+
+def _unsupported(recipe: Recipe) -> Iterator[Finding]:
+    if recipe.modules:
+        yield Finding(
+            "error", "modules-not-supported", "modules", "Merging the parts of a model apart (modules) is not "
+            "possible yet.", "Use models: to merge all parts in the same way.",
+        )  # fmt: skip
+    for key, name in (("dtype", recipe.dtype), ("out_dtype", recipe.out_dtype)):
+        if name is not None and name not in TORCH_TO_SAFETENSORS:
+            fix = did_you_mean(name, TORCH_TO_SAFETENSORS) or f"Known: {', '.join(TORCH_TO_SAFETENSORS)}."
+            text = f'"{name[:40]}" is not a number format a result can have.'
+            yield Finding("error", "unknown-dtype", key, text, fix)
+
+
+def _vocabulary(recipe: Recipe, parents: Parents) -> Iterator[Finding]:
+    """A tokenizer block asks for nothing when all vocabularies are the same already."""
+    spec = recipe.tokenizer
+    if spec is None:
+        return
+    first, *others = range(len(parents.refs))
+    unlike = [other for other in others if agreement(parents.facts[first], parents.facts[other]) != "same"]
+    rows = {one.shape[0] if one else 0 for one in parents.embeddings}
+    reason = ""
+    if spec.tokens:
+        reason = "Rules for single tokens are not possible yet."
+    elif isinstance(spec.source, ModelRef) and spec.source not in parents.refs:
+        reason = f"{spec.source} is none of the models merged here."
+    elif unlike:
+        a, b = parents.name(first), parents.name(unlike[0])
+        how = difference(parents.facts[first], parents.facts[unlike[0]])
+        same = agreement(parents.facts[first], parents.facts[unlike[0]])
+        reason = f"The tokenizers of {a} and {b} {'differ' if same == 'different' else 'cannot be compared'}"
+        reason += f" ({b}: {how})." if how else "."
+    elif len(rows) > 1 or any(count % (spec.pad_to_multiple_of or 1) for count in rows):
+        reason = "The number of embedding rows would have to change."
+    place = "tokenizer_source" if spec.legacy else "tokenizer"
+    if reason:
+        fix = "Leave the tokenizer key out and use parents with one vocabulary."
+        text = f"Joining different vocabularies is not possible yet. {reason}"
+        yield Finding("error", "tokenizer-not-supported", place, text, fix)
+    else:
+        yield Finding("info", "tokenizers-equal", place, "All parents have the same vocabulary; it is kept as it is.")
+
+
+def _unused_base(recipe: Recipe, parents: Parents, donor: int) -> Iterator[Finding]:
+    method = METHODS[recipe.merge_method]
+    listed = {source.model for source in recipe.sources()}
+    if method.base == "ignored" and recipe.base_model is not None and recipe.base_model not in listed:
+        text = f"{method.title} has no use for a base: the weights of {recipe.base_model} do not go in."
+        if parents.index(recipe.base_model) == donor:
+            text += " Config and tokenizer come from it."
+        yield Finding("info", "base-ignored", "base_model", text, "To merge it too, add it to the models.")
+
+
+def _seed(recipe: Recipe, seed: int | None) -> int:
+    if seed is not None:
+        return seed
+    return recipe.seed if recipe.seed is not None else 0
