@@ -39,20 +39,24 @@ def test_who_am_i_tells_name_and_rights(hub: StandInHub, official: Official) -> 
 
 def test_search_pages_and_expands(hub: StandInHub, official: Official) -> None:
     for number in range(5):
-        hub.add(f"alice/llama-{number}", {"config.json": "{}"}, downloads=number, safetensors={"total": 7})
-    hub.add("bob/other", {"config.json": "{}"})
+        hub.add(f"alice/llama-{number}", {"model.safetensors": WEIGHTS}, downloads=number)
+    hub.add("bob/llama-gguf", {"llama.gguf": "GGUF"})
     hub.add("bob/llama-secret", {"config.json": "{}"}, private=True)
-    found = list(official(hub.endpoint).list_models(search="llama", limit=2, sort="downloads", expand=["downloads"]))
+    found = list(
+        official(hub.endpoint).list_models(search="alice/llama", limit=2, sort="downloads", expand=["downloads"])
+    )
     assert [(model.id, model.downloads, model.likes) for model in found] == [
         ("alice/llama-4", 4, None),
         ("alice/llama-3", 3, None),
     ]
+    (weights,) = official(hub.endpoint).list_models(search="llama-3", filter="safetensors", expand=["safetensors"])
+    assert weights.safetensors is not None
+    assert weights.safetensors.parameters == {"F32": 6, "F16": 5}
     pages = official(hub.endpoint).list_models(search="llama", sort="downloads", limit=100)
-    assert len(list(pages)) == 5
+    assert len(list(pages)) == 6
     first = httpx2.get(f"{hub.endpoint}/api/models", params={"search": "llama", "limit": 3})
     second = httpx2.get(first.links["next"]["url"])
-    assert len(first.json()) == 3
-    assert len(second.json()) == 2
+    assert (len(first.json()), len(second.json())) == (3, 3)
     assert "next" not in second.links
 
 
@@ -60,7 +64,7 @@ def test_info_and_tree_tell_sizes_and_hashes(hub: StandInHub, official: Official
     commit = hub.add("alice/model", {"config.json": "{}", "model.safetensors": WEIGHTS}, tags=["license:mit"])
     info = official(hub.endpoint).model_info("alice/model", files_metadata=True)
     assert info.sha == commit == official(hub.endpoint).model_info("alice/model", revision=commit).sha
-    assert info.tags == ["license:mit"]
+    assert info.tags == ["safetensors", "license:mit"]
     files = {file.rfilename: file for file in info.siblings or []}
     assert files["config.json"].blob_id == "9e26dfeeb6e641a33dae4961196235bdb965b21b"  # git hash-object of "{}"
     lfs = files["model.safetensors"].lfs

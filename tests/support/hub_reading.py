@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,8 @@ async def search(request: Request) -> Response:
     words = request.query_params.get("search", "").lower().split()
     names = [name for name in hub.repos.names() if all(word in name.lower() for word in words)]
     shown = [name for name in names if not hub.repos.meta(name).get("private") or is_member(user, name)]
+    for tag in request.query_params.getlist("filter"):
+        shown = [name for name in shown if tag in _tags(hub, name)]
     sort = request.query_params.get("sort", "trendingScore")
     shown.sort(key=lambda name: hub.repos.meta(name).get(sort, 0), reverse=True)
     expand = request.query_params.getlist("expand")
@@ -67,15 +71,15 @@ def _described(hub: State, repo: str, expand: list[str]) -> dict[str, Any]:
         "gated": meta.get("gated", False),
         "downloads": meta.get("downloads", 0),
         "likes": meta.get("likes", 0),
-        "tags": meta.get("tags", []),
+        "cardData": meta.get("cardData"),
+        "tags": _tags(hub, repo),
         "lastModified": meta.get("lastModified", "2026-01-01T00:00:00.000Z"),
         "createdAt": "2026-01-01T00:00:00.000Z",
         "pipeline_tag": "text-generation",
         "library_name": "transformers",
     }
     extra: dict[str, Any] = {
-        "safetensors": meta.get("safetensors"),
-        "cardData": meta.get("cardData"),
+        "safetensors": _parameters(hub, repo) if "safetensors" in expand else None,
         "config": meta.get("config"),
         "author": repo.split("/")[0],
     }
@@ -83,6 +87,31 @@ def _described(hub: State, repo: str, expand: list[str]) -> dict[str, Any]:
     return {"_id": hashlib.sha1(repo.encode()).hexdigest()[:24], "id": repo, "modelId": repo} | {
         key: value for key, value in chosen.items() if value is not None
     }
+
+
+def _tags(hub: State, repo: str) -> list[str]:
+    """Those given, and the library tag that the Hub adds by the files."""
+    _, files = hub.repos.head(repo)
+    found = ["safetensors"] if any(name.endswith(".safetensors") for name in files) else []
+    return [*found, *hub.repos.meta(repo).get("tags", [])]
+
+
+def _parameters(hub: State, repo: str) -> dict[str, Any] | None:
+    """Parameters by dtype, counted in the headers as the Hub does; None when a header cannot be read."""
+    count: dict[str, int] = {}
+    for file in hub.repos.head(repo)[1].values():
+        if not file.path.endswith(".safetensors"):
+            continue
+        with file.source.open("rb") as content:
+            length = int.from_bytes(content.read(8), "little")
+            try:
+                header = json.loads(content.read(min(length, 1 << 24)))
+            except ValueError:
+                return None
+        for name, tensor in header.items():
+            if name != "__metadata__":
+                count[tensor["dtype"]] = count.get(tensor["dtype"], 0) + math.prod(tensor["shape"])
+    return {"parameters": count, "total": sum(count.values())} if count else None
 
 
 def _sibling(file: StoredFile, blobs: bool) -> dict[str, Any]:

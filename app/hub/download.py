@@ -1,0 +1,205 @@
+"""A file of a model brought into the user's Hub cache: resumed across processes, checked, and only then visible."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+
+from app.hub.cache import HubCache, content_name
+from app.hub.errors import About, Trouble, trouble_of, unreachable
+from app.hub.partial import Partial
+from app.hub.ranges import first_byte, resolve_path
+from app.hub.transport import FETCHING, Patience, Transport, broken, gives_up, refuse_offline, signed
+from app.planning.facts import FileFacts
+from app.recipe.findings import Refused, refuse
+
+TICK = 0.1
+"""Seconds between two looks at ``check``."""
+ENOUGH = 1 << 20
+"""Bytes after which a connection that broke counts as having worked."""
+_HASHED_AT_ONCE = 8 << 20
+
+
+def nothing(*_: object) -> None:
+    """For callbacks that nobody listens to."""
+
+
+def download(
+    transport: Transport,
+    cache: HubCache,
+    repo: str,
+    commit: str,
+    file: FileFacts,
+    token: str | None,
+    *,
+    on_bytes: Callable[[int], None] = nothing,
+    check: Callable[[], None] = nothing,
+    on_wait: Callable[[float, str], None] = nothing,
+    branch: str | None = None,
+    patience: Patience = FETCHING,
+) -> Path:
+    """The file's place in the cache, ``snapshots/<commit>/<name>``; fetched when it is not there yet.
+
+    ``on_bytes(n)``: n more bytes are here, including those found from earlier; negative when bytes turned out wrong,
+    so that the sum is always what is here. ``check()`` is called at least every quarter of a second and may raise to
+    cancel; bytes that came stay for the next attempt. ``on_wait(seconds, why)`` tells of a pause. ``branch``: also
+    note that this branch stood for this commit. All are called in the calling thread.
+
+    Raises Refused: ``download-failed``, ``checksum-mismatch``, ``disk-full``, ``gated``, ``repo-not-found``...
+    """
+    check()
+    blob = cache.blob(repo, file)
+    if blob is None:
+        raise _failed(repo, file.name, "the Hub names no hash for it, so it could not be checked")
+    if cache.find(repo, commit, file) is None:
+        with cache.lock(repo, file, check):
+            if cache.find(repo, commit, file) is None:
+                about = About(transport.endpoint, repo, file=file.name, signed=bool(token))
+                caller = _Caller(on_bytes, check, on_wait)
+                _Fetch(transport, about, commit, file, token, patience, caller).into(blob)
+            else:
+                on_bytes(file.size)
+    else:
+        on_bytes(file.size)
+    if branch is not None:
+        cache.remember(repo, branch, commit)
+    return cache.link(repo, commit, file)
+
+
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """Who is told how it goes; see ``download``."""
+
+    on_bytes: Callable[[int], None]
+    check: Callable[[], None]
+    on_wait: Callable[[float, str], None]
+
+
+class _Fetch:
+    """One file's download. The lock on its blob is held meanwhile."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        about: About,
+        commit: str,
+        file: FileFacts,
+        token: str | None,
+        patience: Patience,
+        caller: _Caller,
+    ) -> None:
+        self.transport, self.about, self.file, self.patience, self.caller = transport, about, file, patience, caller
+        self.path = resolve_path(about.repo, commit, file.name)
+        self.headers = {"Accept-Encoding": "identity", **signed(token)}
+        self.told = 0
+
+    def into(self, blob: Path) -> None:
+        with closing(Partial(blob.with_name(f"{blob.name}.weightloom.incomplete"), self.file.size)) as partial:
+            for _ in range(2):
+                self._tell(partial)
+                if not partial.complete:
+                    asyncio.run(self._fill(partial))
+                if self._is_whole(partial):
+                    partial.publish(blob)
+                    return
+                partial.start_over()
+            self._tell(partial)
+            partial.path.unlink()
+            raise refuse(
+                "checksum-mismatch", self.about.what,
+                f"{self.file.name} arrived twice with other content than the Hub says it has.",
+                "Something on the way changes or damages it: check the network, a proxy or mirror, and the disk.",
+            )  # fmt: skip
+
+    def _tell(self, partial: Partial) -> None:
+        if partial.present != self.told:
+            self.caller.on_bytes(partial.present - self.told)
+            self.told = partial.present
+
+    async def _fill(self, partial: Partial) -> None:
+        """Fetch what is missing, all segments side by side."""
+        async with self.transport.async_client(self.patience) as client:
+            open_ones = [i for i, (begin, end) in enumerate(partial.bounds) if partial.done[i] < end - begin]
+            tasks = {asyncio.create_task(self._segment(client, partial, index)) for index in open_ones}
+            try:
+                await self._watch(partial, tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                self._tell(partial)
+
+    async def _watch(self, partial: Partial, tasks: set[asyncio.Task[None]]) -> None:
+        waiting = set(tasks)
+        while waiting:
+            ended, waiting = await asyncio.wait(waiting, timeout=TICK, return_when=asyncio.FIRST_EXCEPTION)
+            for task in ended:
+                task.result()
+            self._tell(partial)
+            self.caller.check()
+
+    async def _segment(self, client: httpx2.AsyncClient, partial: Partial, index: int) -> None:
+        begin, end = partial.bounds[index]
+        failures = 0
+        while partial.done[index] < end - begin:
+            before = partial.done[index]
+            try:
+                refuse_offline(self.about)
+                await self._stream(client, partial, index)
+            except Trouble as trouble:
+                failures = 1 if partial.done[index] - before >= ENOUGH else failures + 1
+                if gives_up(trouble, failures, self.patience):
+                    raise self._final(trouble) from None
+                seconds = self.patience.wait(failures, trouble.wait)
+                self.caller.on_wait(seconds, trouble.refused.findings[0].text)
+                await asyncio.sleep(seconds)
+
+    async def _stream(self, client: httpx2.AsyncClient, partial: Partial, index: int) -> None:
+        """One request for the rest of a segment. Raises Trouble when it ends too early."""
+        begin, end = partial.bounds[index]
+        position = begin + partial.done[index]
+        headers = {**self.headers, "Range": f"bytes={position}-{end - 1}"}
+        try:
+            async with client.stream("GET", self.transport.endpoint + self.path, headers=headers) as answer:
+                if not answer.is_success:
+                    raise trouble_of(answer.status_code, answer.headers, self.about)
+                skip = position - first_byte(answer.status_code, answer.headers, self.about, self.file.size)
+                if skip < 0:
+                    raise Trouble(unreachable(self.about, "sent another part than was asked for"), again=True)
+                async for piece in answer.aiter_raw():
+                    wanted = memoryview(piece)[skip:][: end - begin - partial.done[index]]
+                    skip = max(0, skip - len(piece))
+                    partial.write(index, wanted)
+                    if partial.done[index] == end - begin:
+                        return
+        except httpx2.HTTPError as error:
+            raise broken(error, self.about) from None
+        raise Trouble(unreachable(self.about, f"sent less of {self.file.name} than it has"), again=True)
+
+    def _final(self, trouble: Trouble) -> Refused:
+        """What is told in the end: what people can act on as it is, a network that failed as a failed download."""
+        finding = trouble.refused.findings[0]
+        if finding.code != "hub-unreachable":
+            return trouble.refused
+        return _failed(self.about.repo, self.file.name, finding.text, "What arrived is kept: start again to go on.")
+
+    def _is_whole(self, partial: Partial) -> bool:
+        """Whether the content has the hash the Hub named: sha256 for LFS files, else git's sha1 of the blob."""
+        digest = hashlib.sha256() if self.file.sha256 else hashlib.sha1(b"blob %d\0" % self.file.size)  # noqa: S324
+        position = 0
+        while position < self.file.size:
+            self.caller.check()
+            piece = partial.read(position, min(_HASHED_AT_ONCE, self.file.size - position))
+            digest.update(piece)
+            position += len(piece)
+        return digest.hexdigest() == content_name(self.file)
+
+
+def _failed(repo: str, file: str, why: str, fix: str = "Try again.") -> Refused:
+    return refuse("download-failed", repo, f"{file} could not be downloaded: {why}", fix)

@@ -1,0 +1,186 @@
+"""The library: every model that can be picked, wherever it lies, and what is known of it before its weights are read.
+
+A reference means, in this order:
+
+1. ``local:root/folder``: a folder in one of the opened roots.
+2. On the command line only: a folder. ``./model``, ``../model``, ``/models/x`` and ``~/x`` always mean one; a plain
+   ``owner/name`` does when such a folder exists below the current one, which then wins over the Hub.
+3. ``owner/name`` with an optional ``@revision``: a model on the Hub.
+
+On the web there is no rule 2: what a server happens to have in its folders never stands in for a model on the Hub.
+"""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from app.hub.client import HubClient, ModelHit, RepoInfo, token_key
+from app.hub.fading import Fading
+from app.library.card import CARD, LONGEST, licence_and_bases
+from app.library.headers import Contents, Piece, read_model
+from app.library.local import LocalFiles, LocalRoots
+from app.library.remote import HubFiles
+from app.planning.facts import ModelFacts
+from app.recipe.findings import Finding, Refused, refuse
+from app.recipe.references import COMMIT, is_hub_id, parse_reference
+from app.recipe.schema import ModelRef
+
+ASK_AGAIN = 60.0
+"""Seconds after which the Hub is asked again what a branch stands for and whether a token may see it."""
+_FOREVER = 30 * 24 * 3600.0
+_FOLDER = re.compile(r"\.{0,2}/|~|\.{1,2}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search gives: local models first. ``findings`` say when the Hub could not be asked."""
+
+    models: tuple[ModelHit, ...]
+    findings: tuple[Finding, ...] = ()
+
+
+class Library:
+    """Facts, places and search. ``hub`` None: local models only. ``folder``: the command line's current folder.
+
+    Usable from many threads. What was read of a commit is kept for good, of a folder until a file in it changes;
+    who may see a commit is asked with each token anew.
+    """
+
+    def __init__(self, hub: HubClient | None, roots: LocalRoots, folder: Path | None = None) -> None:
+        self.hub, self.roots, self._folder = hub, roots, folder
+        self._infos: Fading[RepoInfo] = Fading(ASK_AGAIN, most=512)
+        self._contents: Fading[Contents] = Fading(_FOREVER, most=64)
+        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="headers")
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False)
+        if self.hub is not None:
+            self.hub.close()
+
+    def facts(self, ref: ModelRef, token: str | None = None) -> ModelFacts:
+        """Config, tensors and files of a model (of ``ref`` itself, not of its adapter). Raises Refused.
+
+        ``where`` of a finding is the file or tensor if there is one, else the reference.
+        """
+        place = self._place(ref)
+        try:
+            return self._local_facts(ref, place) if place is not None else self._hub_facts(ref, token)
+        except Refused as refused:
+            raise Refused(_of(ref, finding) for finding in refused.findings) from refused
+
+    def folder(self, model: ModelRef | ModelFacts) -> Path:
+        """Where the model's files lie, or will lie once they are fetched. Raises Refused.
+
+        A Hub model needs its commit: facts, or a reference pinned by ``pin``. For facts, files whose content came
+        with another commit are made visible in this one.
+        """
+        ref = parse_reference(model.ref) if isinstance(model, ModelFacts) else model
+        place = self._place(ref)
+        if place is not None:
+            return place
+        commit = model.commit if isinstance(model, ModelFacts) else ref.revision
+        if commit is None or not COMMIT.fullmatch(commit):
+            raise refuse("not-pinned", str(ref), f"{ref} does not name a commit.", "Read its facts first.")
+        cache = self._hub(ref).cache
+        for file in model.files if isinstance(model, ModelFacts) else ():
+            if cache.find(ref.name, commit, file) is not None:
+                cache.link(ref.name, commit, file)
+        return cache.snapshot(ref.name, commit)
+
+    def search(self, query: str, limit: int = 8, token: str | None = None) -> Found:
+        """Local models and Hub models whose name fits. Never raises: a Hub that cannot be asked is a finding."""
+        words = query.lower().split()
+        names = [name for name in self.roots.models() if all(word in name.lower() for word in words)]
+        local = tuple(ModelHit(name) for name in names[:limit])
+        if self.hub is None or not words:
+            return Found(local)
+        try:
+            return Found((*local, *self.hub.search(query, limit, token)))
+        except Refused as refused:
+            return Found(local, tuple(replace(finding, level="warning") for finding in refused.findings))
+
+    def pin(self, ref: ModelRef, facts: ModelFacts) -> ModelRef:
+        """The same reference at the commit that was read; a local folder has none."""
+        return ref if facts.commit is None else replace(ref, revision=facts.commit)
+
+    def _place(self, ref: ModelRef) -> Path | None:
+        """The folder a reference means; None for a model on the Hub. Raises Refused."""
+        place: Path | None = None
+        if ref.is_local:
+            place = self.roots.resolve(ref.name)
+        elif self._folder is not None:
+            path = self._folder / Path(ref.name).expanduser()
+            place = path.resolve() if path.is_dir() else None
+        if place is not None and ref.revision is not None:
+            raise refuse(
+                "no-revisions", str(ref), f"{ref.name} is a folder, and a folder has no revisions.",
+                f"Leave out @{ref.revision}.",
+            )  # fmt: skip
+        if place is None and (_FOLDER.match(ref.name) or not is_hub_id(ref.name)):
+            raise self._no_such_folder(ref)
+        return place
+
+    def _no_such_folder(self, ref: ModelRef) -> Refused:
+        if self._folder is not None:
+            return refuse("model-not-found", str(ref), f"There is no folder {ref.name}.", "Check the path.")
+        return refuse(
+            "bad-reference", str(ref), f'"{ref.name}" is not a model reference.',
+            "Write a Hub id (owner/model), or local:root/folder.",
+        )  # fmt: skip
+
+    def _hub(self, ref: ModelRef) -> HubClient:
+        if self.hub is None:
+            raise refuse(
+                "no-hub", str(ref), "No Hub is set, so only local models can be used.", "Use local:root/folder."
+            )
+        return self.hub
+
+    def _local_facts(self, ref: ModelRef, place: Path) -> ModelFacts:
+        source = LocalFiles.of(place, inside=self.roots.root_of(ref.name) if ref.is_local else None)
+        contents = self._contents.get((str(place), source.fingerprint), lambda: read_model(source))
+        card = source.read([Piece(CARD, 0, LONGEST)])[0] if CARD in source.files else b""
+        licence, bases = licence_and_bases(card.decode("utf-8", errors="replace"))
+        return ModelFacts(
+            ref=str(ref),
+            config=contents.config,
+            tensors=contents.tensors,
+            files=tuple(source.files.values()),
+            texts=contents.texts,
+            licence=licence,
+            base_models=bases,
+        )
+
+    def _hub_facts(self, ref: ModelRef, token: str | None) -> ModelFacts:
+        hub = self._hub(ref)
+        source = self._infos.get(
+            (ref.name, ref.revision, token_key(token)), lambda: self._ask(hub, ref, token)
+        )  # fmt: skip
+        files = HubFiles(hub, source, token, self._pool)
+        contents = self._contents.get((source.id, source.commit), lambda: read_model(files))
+        return ModelFacts(
+            ref=str(ref),
+            config=contents.config,
+            tensors=contents.tensors,
+            files=files.with_presence(),
+            commit=source.commit,
+            texts=contents.texts,
+            licence=source.licence,
+            base_models=source.base_models,
+            private=source.private,
+            gated=source.gated,
+            downloads=source.downloads,
+        )
+
+    def _ask(self, hub: HubClient, ref: ModelRef, token: str | None) -> RepoInfo:
+        info = hub.info(ref.name, ref.revision, token)
+        HubFiles(hub, info, token, self._pool).check_access()
+        return info
+
+
+def _of(ref: ModelRef, finding: Finding) -> Finding:
+    """A finding about one file, told with the model it belongs to."""
+    known = finding.where == str(ref) or ref.name in finding.where
+    return finding if known else replace(finding, where=f"{ref}: {finding.where}" if finding.where else str(ref))

@@ -1,0 +1,198 @@
+"""What a checkpoint says about itself without its weights: config, small texts, safetensors headers.
+
+Reads in at most three rounds, whatever the source: small files, the beginning of each weight file, and what is left
+of long headers. Nothing that is read is executed; pickled weights are recognised and refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from app.planning.facts import MERGEABLE, FileFacts, TensorFacts
+from app.planning.header import header_length, parse_header
+from app.planning.index import INDEX_FILE, MAX_INDEX, check_index, parse_index
+from app.planning.strict_json import BadJson, load_object
+from app.recipe.findings import Refused, refuse
+
+CONFIG = "config.json"
+ADAPTER_CONFIG = "adapter_config.json"
+MAX_CONFIG = 1_000_000
+TEXTS: Mapping[str, int] = MappingProxyType(
+    {
+        "generation_config.json": 1_000_000,
+        "tokenizer_config.json": 8_000_000,
+        "special_tokens_map.json": 1_000_000,
+        "chat_template.jinja": 1_000_000,
+        ADAPTER_CONFIG: 1_000_000,
+    }
+)
+"""Small files that are read along with the config, and the bytes accepted of each."""
+FIRST_LOOK = 32_768
+"""Bytes read of the beginning of a weight file: most headers of sharded models are shorter."""
+_SINGLE = ("model.safetensors", "adapter_model.safetensors")
+_NUMBERED = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors", re.ASCII)
+_PICKLED = re.compile(r"(pytorch_model|model|consolidated|adapter_model).*\.(bin|pt|pth|ckpt|pkl)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The bytes ``[begin, end)`` of a file."""
+
+    file: str
+    begin: int
+    end: int
+
+
+class ModelFiles(Protocol):
+    """Where a model's files can be read from: a folder, or a repository on the Hub."""
+
+    @property
+    def files(self) -> Mapping[str, FileFacts]: ...
+
+    def read(self, pieces: list[Piece]) -> list[bytes]:
+        """The bytes of each piece, in order. Raises Refused."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What was read. ``config`` is empty for a LoRA adapter without one."""
+
+    config: Mapping[str, Any]
+    tensors: Mapping[str, TensorFacts]
+    texts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def read_model(source: ModelFiles) -> Contents:
+    """Read a checkpoint's headers. Raises Refused: what is missing, damaged, too large, pickled or quantised."""
+    files = source.files
+    single = next((name for name in _SINGLE if name in files), None)
+    indexed = single is None and INDEX_FILE in files
+    _check_there(files)
+    small = [name for name in (CONFIG, *TEXTS) if name in files]
+    raw = _read_small(source, [*small, *([INDEX_FILE] if indexed else [])])
+    weight_map = parse_index(raw[INDEX_FILE], files) if indexed else None
+    shards = list(dict.fromkeys(weight_map.values())) if weight_map else [single] if single else _numbered(files)
+    if not shards:
+        raise _no_weights(source)
+    tensors = _read_headers(source, shards)
+    if weight_map:
+        check_index(weight_map, tensors)
+    config = _object(raw[CONFIG], CONFIG) if CONFIG in raw else {}
+    _check_quantised(config, tensors)
+    texts = {name: _text(raw[name], name) for name in TEXTS if name in raw}
+    return Contents(MappingProxyType(config), MappingProxyType(tensors), MappingProxyType(texts))
+
+
+def _check_there(files: Mapping[str, FileFacts]) -> None:
+    if CONFIG not in files and ADAPTER_CONFIG not in files:
+        raise refuse(
+            "no-config", CONFIG, f"There is no {CONFIG}, so this is not a model that can be read.",
+            "Name the folder or repository that holds config.json beside the weights.",
+        )  # fmt: skip
+
+
+def _read_small(source: ModelFiles, names: list[str]) -> dict[str, bytes]:
+    """Whole small files, refused when they are too large to be what they say."""
+    caps = {CONFIG: MAX_CONFIG, INDEX_FILE: MAX_INDEX, **TEXTS}
+    for name in names:
+        if source.files[name].size > caps[name]:
+            raise refuse(
+                "file-too-large", name, f"{name} has {source.files[name].size:,} bytes; {caps[name]:,} are accepted.",
+                "Such a file holds a few kilobytes: this one is damaged or something else.",
+            )  # fmt: skip
+    read = source.read([Piece(name, 0, source.files[name].size) for name in names])
+    return dict(zip(names, read, strict=True))
+
+
+def _numbered(files: Mapping[str, FileFacts]) -> list[str]:
+    """Shards that were saved without an index, when the set is complete. Raises Refused when one is missing."""
+    found = {name: match for name in files if (match := _NUMBERED.fullmatch(name)) and int(match[3])}
+    if not found:
+        return []
+    first = next(iter(found.values()))
+    stem, count = first[1], int(first[3])
+    wanted = [f"{stem}-{number:05}-of-{count:05}.safetensors" for number in range(1, min(count, len(files) + 1) + 1)]
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise refuse(
+            "missing-shard", INDEX_FILE, f"The weights are in {count} files, but {missing[0]} is not there.",
+            "The checkpoint is incomplete: download it again.",
+        )  # fmt: skip
+    return wanted
+
+
+def _read_headers(source: ModelFiles, shards: list[str]) -> dict[str, TensorFacts]:
+    sizes = {shard: source.files[shard].size for shard in shards}
+    beginnings = source.read([Piece(shard, 0, min(FIRST_LOOK, sizes[shard])) for shard in shards])
+    raw = dict(zip(shards, beginnings, strict=True))
+    ends = {shard: 8 + header_length(raw[shard][:8], shard, sizes[shard]) for shard in shards}
+    long = [shard for shard in shards if ends[shard] > len(raw[shard]) == min(FIRST_LOOK, sizes[shard])]
+    for shard, rest in zip(long, source.read([Piece(one, FIRST_LOOK, ends[one]) for one in long]), strict=True):
+        raw[shard] += rest
+    tensors: dict[str, TensorFacts] = {}
+    for shard in shards:
+        found = parse_header(raw[shard][: ends[shard]], shard, sizes[shard])
+        twice = next((name for name in found if name in tensors), None)
+        if twice is not None:
+            raise refuse(
+                "tensor-twice", shard, f"{twice} is both in {tensors[twice].file} and in {shard}.",
+                "The checkpoint mixes two models: use another version of it.",
+            )  # fmt: skip
+        tensors |= found
+    return tensors
+
+
+def _no_weights(source: ModelFiles) -> Refused:
+    """Why there are no safetensors: by a look at the first bytes of what is there, which is never loaded."""
+    pickled = next((name for name in sorted(source.files) if _PICKLED.fullmatch(name)), None)
+    if pickled is not None:
+        try:
+            header_length(source.read([Piece(pickled, 0, 8)])[0], pickled, source.files[pickled].size)
+        except Refused as refused:
+            if refused.findings[0].code != "bad-header":
+                return refused
+    gguf = next((name for name in sorted(source.files) if name.lower().endswith(".gguf")), None)
+    if gguf is not None:
+        return refuse(
+            "gguf-weights", gguf, f"There are only GGUF weights ({gguf}).",
+            "Quantised GGUF files cannot be merged: use the original model.",
+        )  # fmt: skip
+    other = sorted(name for name in source.files if name.endswith((".safetensors", ".bin", ".pt", ".pth")))
+    found = f" There is {', '.join(other[:3])}." if other else ""
+    return refuse(
+        "no-weights", "model.safetensors", f"There are no weights under a name that is known.{found}",
+        "A model has model.safetensors, or numbered files with model.safetensors.index.json.",
+    )  # fmt: skip
+
+
+def _check_quantised(config: Mapping[str, Any], tensors: Mapping[str, TensorFacts]) -> None:
+    """Packed or 8-bit weights cannot be averaged; say so now. Integer buffers beside ordinary weights are fine."""
+    packed = [one for one in tensors.values() if one.dtype not in MERGEABLE and len(one.shape) > 1]
+    ordinary = any(one.dtype in MERGEABLE and len(one.shape) > 1 for one in tensors.values())
+    settings = config.get("quantization_config")
+    if packed and (isinstance(settings, dict) or not ordinary):
+        named = settings.get("quant_method") if isinstance(settings, dict) else None
+        how = f" with {named}" if isinstance(named, str) and named.isprintable() and len(named) < 40 else ""
+        raise refuse(
+            "quantised-weights", packed[0].name,
+            f"The weights are quantised{how}: {packed[0].name} is {packed[0].dtype}.",
+            "Use the version of the model in BF16, F16 or F32 that it was made from.",
+        )  # fmt: skip
+
+
+def _object(raw: bytes, name: str) -> dict[str, Any]:
+    try:
+        return load_object(raw)
+    except BadJson as error:
+        raise refuse("bad-config", name, f"{name} {error}.", "Repair the file, or use another version.") from error
+
+
+def _text(raw: bytes, name: str) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise refuse("bad-config", name, f"{name} is not UTF-8 text.", "Use another version of the model.") from error

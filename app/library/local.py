@@ -1,0 +1,154 @@
+"""Models on disk: the folders an operator opened to merging, and nothing outside them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.hub.fading import Fading
+from app.library.headers import Piece
+from app.planning.facts import FileFacts
+from app.recipe.findings import Refused, did_you_mean, refuse
+
+DEEPEST = 5
+"""Folders below a root that are looked into."""
+MOST_FOLDERS = 20_000
+MOST_MODELS = 2_000
+_SCHEME = "local:"
+
+
+class LocalRoots:
+    """Folders by name. ``local:name/folder`` is a model in one of them."""
+
+    def __init__(self, roots: Mapping[str, Path]) -> None:
+        self._roots = {name: Path(os.path.realpath(path)) for name, path in roots.items()}
+        self._listed: Fading[tuple[str, ...]] = Fading(seconds=5, most=1)
+
+    def models(self) -> tuple[str, ...]:
+        """References of all models in all roots, sorted: folders with a config.json and safetensors."""
+        return self._listed.get("", self._list)
+
+    def resolve(self, reference: str) -> Path:
+        """The real folder of ``local:root/folder``. Raises Refused for anything that is not a folder in a root.
+
+        The path is checked after following every link, so neither ``..`` nor a link leads out.
+        """
+        name, _, inside = reference.removeprefix(_SCHEME).partition("/")
+        if name not in self._roots:
+            raise self._unknown_root(name, reference)
+        parts = inside.split("/") if inside else []
+        if not inside.isprintable() or "\\" in inside or any(part in ("", ".", "..") for part in parts):
+            raise refuse(
+                "bad-local-path", reference, "This is not a plain path to a folder.",
+                f"Write {_SCHEME}{name}/folder, without .. and //.",
+            )  # fmt: skip
+        root = self._roots[name]
+        real = Path(os.path.realpath(root.joinpath(*parts)))
+        if not is_inside(real, root):
+            raise refuse(
+                "outside-root", reference, f"This folder is a link that leads out of {name}.",
+                "Add the folder it leads to as a root of its own (WEIGHTLOOM_MODEL_ROOTS).",
+            )  # fmt: skip
+        if not real.is_dir():
+            raise refuse(
+                "model-not-found", reference, f"There is no folder {inside or '.'} in {name}.",
+                did_you_mean(reference, self.models()) or "See the list of local models for what is there.",
+            )  # fmt: skip
+        return real
+
+    def root_of(self, reference: str) -> Path:
+        """The real path of the root that a reference names."""
+        return self._roots[reference.removeprefix(_SCHEME).partition("/")[0]]
+
+    def _unknown_root(self, name: str, reference: str) -> Refused:
+        known = ", ".join(f"{_SCHEME}{root}/..." for root in sorted(self._roots))
+        advice = did_you_mean(name, self._roots) or (
+            f"There are: {known}" if known else "Set WEIGHTLOOM_MODEL_ROOTS=name=/path to open a folder."
+        )
+        return refuse("unknown-root", reference, f'No folder of models is known as "{name}".', advice)
+
+    def _list(self) -> tuple[str, ...]:
+        found: list[str] = []
+        for name, root in sorted(self._roots.items()):
+            for folder in _models_below(root):
+                inside = folder.relative_to(root).as_posix()
+                found.append(f"{_SCHEME}{name}" if inside == "." else f"{_SCHEME}{name}/{inside}")
+                if len(found) >= MOST_MODELS:
+                    return tuple(found)
+        return tuple(found)
+
+
+def is_inside(real: Path, root: Path) -> bool:
+    """Whether a real path lies in a real root."""
+    return os.path.commonpath([real, root]) == str(root)
+
+
+def _models_below(root: Path) -> Iterator[Path]:
+    """Model folders, in order of their names, each found once however many links lead to it. Not below a model."""
+    visited: set[str] = set()
+    waiting = [(root, 0)]
+    while waiting and len(visited) < MOST_FOLDERS:
+        folder, depth = waiting.pop()
+        real = os.path.realpath(folder)
+        if real in visited or not is_inside(Path(real), root):
+            continue
+        visited.add(real)
+        try:
+            with os.scandir(folder) as entries:
+                here = sorted(entries, key=lambda entry: entry.name)
+        except OSError:
+            continue
+        names = {entry.name for entry in here}
+        if "config.json" in names and any(name.endswith(".safetensors") for name in names):
+            yield folder
+        elif depth < DEEPEST:
+            folders = [entry for entry in here if not entry.name.startswith(".") and entry.is_dir()]
+            waiting += [(folder / entry.name, depth + 1) for entry in reversed(folders)]
+
+
+@dataclass(frozen=True)
+class LocalFiles:
+    """The files of one folder, for ``read_model``. ``inside``: links must not lead out of this real path."""
+
+    folder: Path
+    files: Mapping[str, FileFacts]
+    fingerprint: tuple[tuple[str, int, int, int], ...]
+
+    @classmethod
+    def of(cls, folder: Path, inside: Path | None = None) -> LocalFiles:
+        """List a folder (not what is below it). Raises Refused when a link leads out of ``inside``."""
+        files: dict[str, FileFacts] = {}
+        marks = []
+        for path in sorted(folder.iterdir()):
+            try:
+                found = path.stat()
+            except OSError:
+                continue
+            if not stat.S_ISREG(found.st_mode) or not path.name.isprintable():
+                continue
+            if inside is not None and not is_inside(Path(os.path.realpath(path)), inside):
+                raise refuse(
+                    "outside-root", path.name, f"{path.name} is a link that leads out of the folder of models.",
+                    "Put the file itself there.",
+                )  # fmt: skip
+            files[path.name] = FileFacts(path.name, found.st_size, present=True)
+            marks.append((path.name, found.st_size, found.st_mtime_ns, found.st_ino))
+        return cls(folder, files, tuple(marks))
+
+    def read(self, pieces: list[Piece]) -> list[bytes]:
+        """The bytes of each piece; fewer when a file was cut meanwhile. Raises Refused."""
+        return [self._read(piece) for piece in pieces]
+
+    def _read(self, piece: Piece) -> bytes:
+        try:
+            with (self.folder / piece.file).open("rb") as file:
+                file.seek(piece.begin)
+                return file.read(piece.end - piece.begin)
+        except OSError as error:
+            raise refuse(
+                "unreadable-file", piece.file, f"{piece.file} cannot be read ({error.strerror}).",
+                "Check that it is there and that this account may read it.",
+            ) from error  # fmt: skip
