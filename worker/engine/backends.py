@@ -1,0 +1,31 @@
+"""Choosing a back end for a device."""
+
+from __future__ import annotations
+
+import logging
+
+from app.planning.plan import Plan
+from worker.engine.backend import Backend
+from worker.engine.dtypes import ITEMSIZE
+
+log = logging.getLogger(__name__)
+
+
+def open_backend(device: str, plan: Plan, chunk: int) -> Backend:
+    """The back end for ``cpu``, ``torch:cpu`` or ``cuda[:n]``, with buffers for what ``plan`` needs.
+
+    Without Numba, ``cpu`` is done by torch, more slowly; the log says so. Raises Refused(no-gpu).
+    """
+    rows = max((len(step.every_input) for step in plan.steps()), default=1)
+    dtypes = {step.dtype for step in plan.steps()} | {one.tensor.dtype for s in plan.steps() for one in s.every_input}
+    itemsize = max((ITEMSIZE.get(dtype, 1) for dtype in dtypes), default=1)
+    if device == "cpu":
+        try:
+            from worker.engine.cpu import CpuBackend
+        except ImportError as error:
+            log.warning("Numba cannot be used (%s): merging with torch instead, which is slower.", error)
+        else:
+            return CpuBackend(rows, itemsize, chunk)
+    from worker.engine.torch_backend import TorchBackend
+
+    return TorchBackend(device.removeprefix("torch:"))

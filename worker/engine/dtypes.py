@@ -1,0 +1,46 @@
+"""The dtypes the engine does arithmetic on, by their safetensors names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+BLOCK = 4096
+"""Elements of one tile; statistics are summed in fp64 over blocks of this size, whatever the chunks."""
+
+SEGMENT = 1 << 22
+"""Elements of one segment: the share of a large tensor that one thread works on at a time. Statistics are added up
+segment by segment, so their order of summation depends on neither threads nor chunks."""
+
+PARENT_UNSOUND = 1
+RESULT_UNSOUND = 2
+"""Bits an operation sets when it met NaN or infinite values in an input, or made them."""
+
+CODES: Mapping[str, int] = MappingProxyType({"BF16": 0, "F16": 1, "F32": 2, "F64": 3})
+"""What kernels call a dtype."""
+
+ITEMSIZE: Mapping[str, int] = MappingProxyType({"BF16": 2, "F16": 2, "F32": 4, "F64": 8})
+
+_BITS: Mapping[str, tuple[type[np.unsignedinteger[Any]], int, int]] = MappingProxyType(
+    {
+        "BF16": (np.uint16, 0x7FFF, 0x7F80),
+        "F16": (np.uint16, 0x7FFF, 0x7C00),
+        "F32": (np.uint32, 0x7FFFFFFF, 0x7F800000),
+        "F64": (np.uint64, 0x7FFFFFFFFFFFFFFF, 0x7FF0000000000000),
+    }
+)
+
+
+def count_non_finite(raw: Array, dtype: str) -> int:
+    """How many values in ``raw`` (uint8, whole elements of ``dtype``) are NaN or infinite."""
+    word, magnitude, infinity = _BITS[dtype]
+    bits = raw.view(word) & word(magnitude)
+    if not bits.size or bits.max() < infinity:
+        return 0
+    return int(np.count_nonzero(bits >= word(infinity)))

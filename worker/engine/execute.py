@@ -1,0 +1,177 @@
+"""The engine's one entry: makes the weight files of a plan."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from types import MappingProxyType
+from typing import Any
+
+from app.planning.plan import Plan, Shard
+from worker.engine.backends import open_backend
+from worker.engine.copying import copy
+from worker.engine.crew import Bench, Crew
+from worker.engine.dtypes import ITEMSIZE
+from worker.engine.methods import METHODS
+from worker.engine.output import OutputFile, Written
+from worker.engine.sources import Source, Sources
+from worker.engine.work import Work
+
+__all__ = ["Progress", "Written", "execute"]
+
+_TELL_SECONDS = 0.1
+_CHECK_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the merge is. Bytes are output bytes, headers included; ``tensor`` is the last one finished."""
+
+    tensors_done: int
+    tensors_total: int
+    bytes_done: int
+    bytes_total: int
+    tensor: str
+
+
+def execute(
+    plan: Plan,
+    folders: Sequence[Path],
+    out: Path,
+    *,
+    device: str = "cpu",
+    threads: int | None = None,
+    chunk: int = 65536,
+    finished: Mapping[str, Written] = MappingProxyType({}),
+    suffix: str = ".partial",
+    on_progress: Callable[[Progress], None] | None = None,
+    on_shard: Callable[[Written], None] | None = None,
+    check: Callable[[], None] | None = None,
+) -> tuple[Written, ...]:
+    """Writes the shards of ``plan`` into the folder ``out``, each whole or not at all; returns what was written.
+
+    ``folders[i]`` holds the files of ``plan.parents[i]``. ``device``: ``cpu``, ``cuda`` (``cuda:1``) or
+    ``torch:cpu``. ``threads``: by default the processor's cores, at least 2, at most 8. ``chunk``: elements worked on
+    at a time; neither it nor the threads change the result. ``finished``: shards of an earlier attempt, not made
+    again when the file is there with the right size. While being written a shard is called ``<file><suffix>``.
+
+    The callbacks run in the calling thread: ``on_progress`` at most ten times a second and after each shard,
+    ``on_shard`` when a shard has its name and is on the disk, ``check`` at least four times a second: what it raises
+    stops the merge, the unfinished shard is removed, and the exception comes out of here.
+
+    Raises Refused with code ``not-finite`` (NaN or infinite values in a parent or in the result), ``parent-changed``,
+    ``parents-differ``, ``disk-full``, ``no-gpu``; OSError for failing disks.
+    """
+    run = _Run(plan, folders, out, suffix, _Ledger(plan, on_progress, check))
+    out.mkdir(parents=True, exist_ok=True)
+    run.backend = open_backend(device, plan, chunk)
+    written: list[Written] = []
+    with Crew(threads or _default_threads(), run.backend.bench) as crew:
+        for shard in plan.shards:
+            earlier = finished.get(shard.file)
+            if earlier is not None and _is_there(out / shard.file, earlier, shard):
+                run.ledger.shard_skipped(shard)
+                written.append(earlier)
+                continue
+            written.append(run.make_shard(shard, crew))
+            if on_shard is not None:
+                on_shard(written[-1])
+    return tuple(written)
+
+
+def _default_threads() -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(2, min(cores, 8))
+
+
+def _is_there(path: Path, earlier: Written, shard: Shard) -> bool:
+    return earlier.size == shard.size and path.is_file() and path.stat().st_size == shard.size
+
+
+class _Ledger:
+    """Counts what is done and tells the caller, from the caller's thread."""
+
+    def __init__(
+        self, plan: Plan, on_progress: Callable[[Progress], None] | None, check: Callable[[], None] | None
+    ) -> None:
+        self._lock = Lock()
+        self._on_progress = on_progress
+        self._check = check
+        self._tensors_total = sum(len(shard.steps) for shard in plan.shards)
+        self._bytes_total = plan.output_bytes
+        self._tensors = 0
+        self._bytes = 0
+        self._tensor = ""
+        self._told = self._checked = float("-inf")
+
+    def wrote(self, count: int) -> None:
+        with self._lock:
+            self._bytes += count
+
+    def tensor_done(self, name: str) -> None:
+        with self._lock:
+            self._tensors += 1
+            self._tensor = name
+
+    def shard_skipped(self, shard: Shard) -> None:
+        self._tensors += len(shard.steps)
+        self._bytes += shard.size
+        self._tensor = shard.steps[-1].name if shard.steps else self._tensor
+        self.beat(tell=True)
+
+    def beat(self, tell: bool = False) -> None:
+        now = time.monotonic()
+        if self._check is not None and now - self._checked >= _CHECK_SECONDS:
+            self._checked = now
+            self._check()
+        if self._on_progress is not None and (tell or now - self._told >= _TELL_SECONDS):
+            self._told = now
+            with self._lock:
+                progress = Progress(self._tensors, self._tensors_total, self._bytes, self._bytes_total, self._tensor)
+            self._on_progress(progress)
+
+
+class _Run:
+    """One call of ``execute``."""
+
+    backend: Any
+
+    def __init__(self, plan: Plan, folders: Sequence[Path], out: Path, suffix: str, ledger: _Ledger) -> None:
+        if len(folders) != len(plan.parents):
+            raise ValueError(f"{len(folders)} folders for {len(plan.parents)} parents")
+        self.out = out
+        self.suffix = suffix
+        self.ledger = ledger
+        self.seed = plan.seed
+        self.sources = Sources(plan, folders)
+
+    def make_shard(self, shard: Shard, crew: Crew) -> Written:
+        with self.sources as sources, OutputFile(self.out, shard, self.suffix) as output:
+            self.ledger.wrote(len(shard.header))
+            tasks = []
+            for index in range(len(shard.steps)):
+                inputs = tuple(sources.open(one) for one in shard.steps[index].every_input)
+                tasks.append(partial(self._make_tensor, output, index, inputs, crew))
+            crew.run(tasks, self.ledger.beat)
+            sources.check_unchanged()
+            written = output.publish(self.ledger.beat)
+        self.ledger.beat(tell=True)
+        return written
+
+    def _make_tensor(
+        self, output: OutputFile, index: int, sources: tuple[Source, ...], crew: Crew, bench: Bench
+    ) -> None:
+        step = output.shard.steps[index]
+        offset = output.shard.offsets[index]
+        work = Work(step, sources, self.seed, output, offset, self.backend, crew, bench, self.ledger.wrote)
+        if step.method == "copy" and (step.dtype == sources[0].dtype or step.dtype not in ITEMSIZE):
+            copy(work)
+        else:
+            METHODS["passthrough" if step.method == "copy" else step.method](work)
+        output.tensor_done(index)
+        self.ledger.tensor_done(step.name)

@@ -1,0 +1,108 @@
+"""Linear combinations of the inputs, and the inner products their coefficients are made from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from worker.engine.dtypes import PARENT_UNSOUND, RESULT_UNSOUND, Array
+from worker.engine.kernels.jit import kernel
+from worker.engine.kernels.tiles import INFINITY, TILE, f32, load, store, u32
+
+_LANES = 512
+
+
+@kernel
+def _scale(total: Array, factor: f32, tile: Array) -> None:
+    for j in range(total.shape[0]):
+        total[j] = factor * tile[j]
+
+
+@kernel
+def _add(total: Array, factor: f32, tile: Array) -> None:
+    for j in range(total.shape[0]):
+        total[j] += factor * tile[j]
+
+
+@kernel
+def _subtract(tile: Array, base: Array) -> None:
+    for j in range(tile.shape[0]):
+        tile[j] -= base[j]
+
+
+@kernel
+def combine(raw: Array, codes: Array, coefficients: Array, deltas: bool, count: int, out: Array, out_code: int) -> int:
+    """y = Σ cᵢ xᵢ, or with ``deltas`` y = x₀ + Σ_{i≥1} cᵢ (xᵢ − x₀), in fp32, in order.
+
+    ``raw`` uint8 [rows, bytes], ``codes`` int64 [n], ``coefficients`` fp32 [n], ``out`` uint8. Returns
+    ``PARENT_UNSOUND`` and ``RESULT_UNSOUND`` bits.
+    """
+    totals = np.empty(TILE, f32)
+    tiles = np.empty(TILE, f32)
+    bases = np.empty(TILE, f32)
+    first = 1 if deltas else 0
+    largest = u32(0)
+    unsound = False
+    for begin in range(0, count, TILE):
+        size = min(TILE, count - begin)
+        total, tile, base = totals[:size], tiles[:size], bases[:size]
+        if deltas:
+            largest = max(largest, load(raw, 0, codes[0], begin, base))
+        for i in range(first, codes.shape[0]):
+            largest = max(largest, load(raw, i, codes[i], begin, tile))
+            if deltas:
+                _subtract(tile, base)
+            if i == first:
+                _scale(total, coefficients[i], tile)
+            else:
+                _add(total, coefficients[i], tile)
+        if deltas:
+            _add(total, f32(1), base)
+        unsound |= store(total, out, out_code, begin)
+    return (PARENT_UNSOUND if largest >= INFINITY else 0) | (RESULT_UNSOUND if unsound else 0)
+
+
+@kernel
+def _dot(a: Array, b: Array, lanes: Array) -> Any:
+    """Σ aⱼ bⱼ over one full tile in fp64. The order of summation is fixed, so every machine gets the same bits."""
+    for k in range(lanes.shape[0]):
+        lanes[k] = np.float64(a[k]) * np.float64(b[k])
+    for start in range(_LANES, TILE, _LANES):
+        x = a[start : start + _LANES]
+        y = b[start : start + _LANES]
+        for k in range(lanes.shape[0]):
+            lanes[k] += np.float64(x[k]) * np.float64(y[k])
+    width = _LANES // 2
+    while width:
+        for k in range(width):
+            lanes[k] += lanes[k + width]
+        width //= 2
+    return lanes[0]
+
+
+@kernel
+def gram(raw: Array, codes: Array, deltas: bool, count: int, sums: Array) -> int:
+    """Adds the inner products of the inputs (with ``deltas``: of xᵢ − x₀, i ≥ 1) to ``sums`` fp64 [n, n].
+
+    Only the upper triangle is filled. Sums are taken in fp64 over blocks of 4096, one after the other.
+    """
+    first = 1 if deltas else 0
+    size = codes.shape[0] - first
+    tiles = np.zeros((size, TILE), f32)
+    base = np.zeros(TILE, f32)
+    lanes = np.empty(_LANES, np.float64)
+    largest = u32(0)
+    for begin in range(0, count, TILE):
+        here = min(TILE, count - begin)
+        if deltas:
+            largest = max(largest, load(raw, 0, codes[0], begin, base[:here]))
+        for i in range(size):
+            largest = max(largest, load(raw, i + first, codes[i + first], begin, tiles[i, :here]))
+            if deltas:
+                _subtract(tiles[i, :here], base[:here])
+            tiles[i, here:] = f32(0)
+        for i in range(size):
+            for k in range(i, size):
+                sums[i, k] += _dot(tiles[i], tiles[k], lanes)
+    return PARENT_UNSOUND if largest >= INFINITY else 0
