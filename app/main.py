@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from app.settings import Settings
 from app.web import events
-from app.web.api import health, methods
+from app.web.api import files, health, methods, models
 from app.web.errors import HANDLERS
 from app.web.limits import BodyLimit
 from app.web.rendering import Templates
@@ -22,6 +22,8 @@ from app.web.static_files import Static, asset_folder
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,  # /healthz
     methods.router,  # /api/methods
+    models.router,  # /api/models/search, /api/models/facts
+    files.router,  # /api/jobs/{id}/files/{name}
     events.router,  # /jobs/{id}/events, /api/jobs/{id}/events
 )
 

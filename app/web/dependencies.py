@@ -11,8 +11,10 @@ from app.accounts.vault import Vault
 from app.jobs.models import Job
 from app.jobs.queue import Queue
 from app.jobs.store import Store
+from app.library.facts import Library
 from app.recipe.findings import refuse
 from app.settings import Settings
+from app.storage.base import Artifacts
 from app.web.errors import not_found
 from app.web.rendering import Templates
 from app.web.services import Services
@@ -44,6 +46,14 @@ async def _queue(services: ServicesDep) -> Queue:
     return services.queue
 
 
+async def _library(services: ServicesDep) -> Library:
+    return services.library
+
+
+async def _artifacts(services: ServicesDep) -> Artifacts:
+    return services.artifacts
+
+
 async def _vault(services: ServicesDep) -> Vault:
     return services.vault
 
@@ -52,6 +62,8 @@ SettingsDep = Annotated[Settings, Depends(_settings)]
 TemplatesDep = Annotated[Templates, Depends(_templates)]
 JobsDep = Annotated[Store, Depends(_jobs)]
 QueueDep = Annotated[Queue, Depends(_queue)]
+LibraryDep = Annotated[Library, Depends(_library)]
+ArtifactsDep = Annotated[Artifacts, Depends(_artifacts)]
 VaultDep = Annotated[Vault, Depends(_vault)]
 
 

@@ -32,21 +32,21 @@ class FileDownload(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         file = await to_thread.run_sync(self.open_file)
         try:
-            body = StreamingResponse(_chunks(file, self.part), self.status_code)
+            body = StreamingResponse(chunks(file, self.part), self.status_code)
             body.raw_headers = self.raw_headers
             await body(scope, receive, send)
         finally:
             file.close()
 
 
-async def _chunks(file: BinaryIO, part: Part) -> AsyncIterator[bytes]:
+async def chunks(file: BinaryIO, part: Part) -> AsyncIterator[bytes]:
     """The bytes of ``part``. Raises EOFError when the file is shorter than it was said to be."""
     await to_thread.run_sync(_prepare, file, part)
     left = part.length
     while left:
         chunk = await to_thread.run_sync(file.read, min(CHUNK, left))
         if not chunk:
-            raise EOFError(f"{file.name} ends {left} bytes early")
+            raise EOFError(f"a file being sent ends {left} bytes early")
         left -= len(chunk)
         yield chunk
 

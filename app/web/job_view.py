@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from app.jobs.models import Job
+from app.storage.base import ArtifactFile, Artifacts
 from app.web.rendering import moment
 
 
-def job_json(job: Job, files: Sequence[dict[str, Any]] | None) -> dict[str, Any]:
-    """A job in JSON's types, never with its token. ``files``: those of its artifact, None while there is none."""
+def artifact_files(job: Job, artifacts: Artifacts) -> tuple[ArtifactFile, ...] | None:
+    """The files of a job's checkpoint; None when there is none (yet, or any more)."""
+    manifest = artifacts.manifest(job.id) if job.kind == "merge" and job.state == "succeeded" else None
+    return manifest.files if manifest else None
+
+
+def file_url(job_id: str, name: str) -> str:
+    return f"/api/jobs/{job_id}/files/{quote(name)}"
+
+
+def job_json(job: Job, artifacts: Artifacts) -> dict[str, Any]:
+    """A job in JSON's types, never with its token. ``error`` holds findings, ``artifact`` the finished checkpoint."""
     return {
         "id": job.id,
         "kind": job.kind,
@@ -26,7 +37,7 @@ def job_json(job: Job, files: Sequence[dict[str, Any]] | None) -> dict[str, Any]
             "eta_seconds": job.eta_seconds,
         },
         "error": job.error,
-        "artifact": None if files is None else {"files": list(files)},
+        "artifact": _artifact(job, artifacts),
         "result": job.result,
         "source_job": job.source_job,
         "seed": job.seed,
@@ -35,5 +46,17 @@ def job_json(job: Job, files: Sequence[dict[str, Any]] | None) -> dict[str, Any]
         "created_at": moment(job.created_at),
         "started_at": moment(job.started_at) or None,
         "finished_at": moment(job.finished_at) or None,
-        "url": f"/api/jobs/{job.id}",
+        "url": f"/jobs/{job.id}",
+    }
+
+
+def _artifact(job: Job, artifacts: Artifacts) -> dict[str, Any] | None:
+    files = artifact_files(job, artifacts)
+    if files is None:
+        return None
+    return {
+        "files": [
+            {"name": file.name, "size": file.size, "sha256": file.sha256, "url": file_url(job.id, file.name)}
+            for file in files
+        ]
     }

@@ -12,10 +12,15 @@ from sqlalchemy import Engine
 
 from app.accounts.vault import Vault
 from app.db import make_engine, migrate, sessions
+from app.hub.client import HubClient
 from app.jobs.events import connect
 from app.jobs.queue import Queue
 from app.jobs.store import Store
+from app.library.facts import Library
+from app.library.local import LocalRoots
 from app.settings import Settings
+from app.storage.base import Artifacts
+from app.storage.local import LocalArtifacts
 from app.web.limits import StreamLimit
 from app.web.stopping import Stopping
 
@@ -29,6 +34,8 @@ class Services:
     jobs: Store
     queue: Queue
     vault: Vault
+    library: Library
+    artifacts: Artifacts
     redis: Redis
     stopping: Stopping = field(default_factory=Stopping)
     streams: StreamLimit = field(default_factory=StreamLimit)
@@ -43,11 +50,14 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     jobs = Store(made)
     queue = Queue(settings, jobs)
     redis = connect(settings)
-    services = Services(settings, engine, jobs, queue, Vault(settings, made), redis)
+    library = Library(HubClient(settings.hub_endpoint), LocalRoots(settings.model_roots))
+    artifacts = LocalArtifacts(settings.artifacts)
+    services = Services(settings, engine, jobs, queue, Vault(settings, made), library, artifacts, redis)
     try:
         with services.stopping.watching():
             yield services
     finally:
         await redis.aclose()
         queue.close()
+        library.close()
         engine.dispose()

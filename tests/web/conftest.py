@@ -13,9 +13,13 @@ from app.db import Sessions, make_engine, migrate, sessions
 from app.jobs.store import Store
 from app.main import create_app
 from app.settings import Settings
+from tests.support.hub import StandInHub
+from tests.support.hub_state import User
 from tests.support.redis import RedisServer
+from tests.support.tiny_models import make_tiny
 
 BASE_URL = "http://127.0.0.1:8300"
+TOKEN = "hf_alice0000000000000000000000"
 
 
 @pytest.fixture(scope="session")
@@ -76,4 +80,31 @@ def browser(app: FastAPI) -> TestClient:
 @pytest.fixture
 def client(app: FastAPI) -> Iterator[TestClient]:
     with browser(app) as client:
+        yield client
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInHub]:
+    """A Hub with ``loom/base`` and three fine-tunes of it, ``loom/code``, ``loom/prose`` and the private
+    ``alice/diary``; an empty cache."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    base = make_tiny(tmp_path / "hub/loom/base", seed=1)
+    for seed, name in enumerate(("loom/code", "loom/prose", "alice/diary"), start=2):
+        make_tiny(tmp_path / "hub" / name, seed=seed, base=base)
+    with StandInHub(tmp_path / "hub", tokens={TOKEN: User("alice")}) as hub:
+        hub.repos.set_meta("alice/diary", private=True)
+        hub.repos.set_meta("loom/code", downloads=7, tags=["license:apache-2.0"])
+        yield hub
+
+
+@pytest.fixture
+def with_hub(with_redis: Settings, hub: StandInHub, tmp_path: Path) -> Settings:
+    """Redis, the Hub, and one folder of models of one's own: ``local:shelf/one``."""
+    make_tiny(tmp_path / "shelf/one", seed=9)
+    return with_redis.model_copy(update={"hub_endpoint": hub.endpoint, "model_roots": {"shelf": tmp_path / "shelf"}})
+
+
+@pytest.fixture
+def online(with_hub: Settings) -> Iterator[TestClient]:
+    with browser(create_app(with_hub)) as client:
         yield client

@@ -1,0 +1,35 @@
+"""Finished jobs with real files, made without a worker."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+from app.db import Sessions
+from app.jobs.claim import Claim
+from app.jobs.models import Job
+from app.jobs.store import NewJob, Store
+from app.settings import Settings
+
+
+def finished_job(database: Sessions, settings: Settings, files: Mapping[str, bytes]) -> Job:
+    """A succeeded merge whose checkpoint holds ``files``."""
+    store = Store(database)
+    job, _ = store.submit(NewJob("merge", recipe="merge_method: linear", title="Linear of a, b"))
+    claim = Claim.take(database, job.id, worker="w", pid=1, lease=600)
+    assert claim is not None
+    folder = settings.artifacts / job.id
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    listed = [
+        {"name": name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in files.items()
+    ]
+    (folder / "MANIFEST.json").write_text(json.dumps({"files": listed}))
+    assert claim.succeed({"bytes": sum(map(len, files.values())), "files": len(files)})
+    done = store.get(job.id)
+    assert done is not None
+    return done
