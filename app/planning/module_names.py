@@ -5,6 +5,7 @@ from __future__ import annotations
 EMBEDDINGS = "embeddings"
 FINAL_NORM = "final norm"
 HEAD = "head"
+_ORDER = ("q", "k", "v", "qkv", "o", "gate", "up", "gate+up", "down", "router")
 _LEAVES = {"weight", "bias", "gamma", "beta"}
 _HEADS = {"lm_head", "embed_out", "score", "classifier", "qa_outputs", "proj_out", "v_head", "head", "pooler", "cls"}
 _EMBEDDING_WORDS = {"wte", "wpe", "shared"}
@@ -45,6 +46,11 @@ def outside_layers(name: str) -> str:
     if last in _EMBEDDING_WORDS or any("embed" in word for word in words):
         return EMBEDDINGS
     return FINAL_NORM if _is_norm(last) else last
+
+
+def column_key(module: str) -> tuple[int, str]:
+    """Sorts columns as a layer runs: attention, MLP, what else there is, norms."""
+    return _ORDER.index(module) if module in _ORDER else len(_ORDER) + (module == "norm"), module
 
 
 def _words(name: str) -> list[str]:

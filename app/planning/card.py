@@ -1,0 +1,148 @@
+"""The model card of a result: the README.md that the Hub shows. Says what was merged, how, and what is not known."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from app.planning.facts import ModelFacts
+from app.planning.licences import common_licence
+from app.planning.pinning import pin
+from app.planning.plan import Plan
+from app.planning.plan_merge import RECIPE_FILE
+from app.recipe.catalogue import METHODS, Method
+from app.recipe.references import is_hub_id
+from app.recipe.schema import ModelRef
+
+TAGS = ("merge", "mergekit", "weightloom")
+_LIMITS = (
+    "This model was not trained after merging, and nothing is claimed here about what it can do: try it on your own task "
+    "before relying on it. It has the biases of its parents, and their licences go on applying."
+)
+_CAUSAL = ("ForCausalLM", "LMHeadModel")
+_ARXIV = re.compile(r"\d{4}\.\d{4,5}")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+!|~])")
+
+
+@dataclass(frozen=True, slots=True)
+class _Parent:
+    """A parent whose weights went in, by a name that means something elsewhere."""
+
+    ref: ModelRef
+    facts: ModelFacts
+
+    @property
+    def on_hub(self) -> bool:
+        return self.facts.commit is not None and is_hub_id(self.ref.name)
+
+
+def model_card(plan: Plan, name: str, *, recipe_text: str | None = None, licence: str | None = None) -> str:
+    """Markdown with YAML front matter. ``name`` titles it; without ``recipe_text`` the plan's own recipe stands in it;
+    without ``licence`` the one that all parents share, if there is one."""
+    parents = _parents(plan)
+    method = METHODS[plan.recipe.merge_method]
+    text = plan.texts[RECIPE_FILE] if recipe_text is None else recipe_text
+    licence = licence or common_licence({str(one.ref): one.facts for one in parents})
+    sections = [
+        _front_matter(parents, licence),
+        f"# {_plain(name) or 'Merged model'}",
+        f"A merge of {_count(len(parents), 'model')}, made with Weightloom.",
+        "## What went in",
+        _table(parents, plan),
+        "## How",
+        _method(method, plan, parents),
+        "The recipe:",
+        _fenced(text, "yaml"),
+        "## How to load it",
+        _fenced(_loading(plan), "python"),
+        "## What is not known",
+        _LIMITS,
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _parents(plan: Plan) -> list[_Parent]:
+    used = {one.parent for step in plan.steps() for one in step.every_input}
+    refs = pin(plan.recipe, {}, None).parents()
+    return [
+        _Parent(ref, facts) for index, (ref, facts) in enumerate(zip(refs, plan.parents, strict=True)) if index in used
+    ]
+
+
+def _front_matter(parents: Sequence[_Parent], licence: str | None) -> str:
+    hub = list(dict.fromkeys(one.ref.name for one in parents if one.on_hub))
+    content: dict[str, Any] = {"base_model": hub, "base_model_relation": "merge"} if hub else {}
+    content["library_name"] = "transformers"
+    if licence:
+        content["license"] = licence
+    content["tags"] = list(TAGS)
+    return f"---\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=False, width=10_000)}---"
+
+
+def _table(parents: Sequence[_Parent], plan: Plan) -> str:
+    base = pin(plan.recipe, {}, None).base_model
+    lines = ["| model | version | licence |", "|---|---|---|"]
+    for one in parents:
+        name = _plain(one.ref.name)
+        shown = f"[{name}](https://huggingface.co/{one.ref.name})" if one.on_hub else name
+        role = " (base)" if one.ref == base and METHODS[plan.recipe.merge_method].base != "ignored" else ""
+        version = f"`{one.facts.commit}`" if one.facts.commit else _plain(one.ref.revision or "a local folder")
+        lines.append(f"| {shown}{role} | {version} | {_plain(one.facts.licence or 'not known')} |")
+    return "\n".join(lines)
+
+
+def _method(method: Method, plan: Plan, parents: Sequence[_Parent]) -> str:
+    dtypes = ", ".join(sorted({step.dtype for step in plan.steps()}))
+    copied = all(step.method == "copy" for step in plan.steps())
+    how = f"Copied unchanged as {dtypes}" if copied else f"Computed in 32-bit floats, written as {dtypes}"
+    seeded = f"; random masks from seed {plan.seed}" if method.random else ""
+    here = sum(not one.on_hub for one in parents)
+    note = f" {_count(here, 'model')} came from a local folder, so others cannot repeat this merge." if here else ""
+    return "\n\n".join(
+        [
+            f"Method: **{method.title}** ({_paper(method.paper)}). {method.sentence}",
+            f"`{method.formula}`",
+            f"{how}; {plan.parameters:,} parameters{seeded}.{note}",
+        ]
+    )
+
+
+def _paper(paper: str) -> str:
+    if _ARXIV.fullmatch(paper):
+        return f"[arXiv:{paper}](https://arxiv.org/abs/{paper})"
+    return f"[{paper}](https://{paper})" if "." in paper.split("/")[0] else paper
+
+
+def _loading(plan: Plan) -> str:
+    classes = plan.parents[0].config.get("architectures")
+    named = [str(one) for one in classes] if isinstance(classes, list) else []
+    loader = (
+        "AutoModelForCausalLM" if any(one.endswith(("ForCausalLM", "LMHeadModel")) for one in named) else "AutoModel"
+    )
+    return (
+        f"from transformers import {loader}, AutoTokenizer\n\n"
+        'folder = "."  # this repository\'s name, or the folder it was downloaded to\n'
+        "tokenizer = AutoTokenizer.from_pretrained(folder)\n"
+        f'model = {loader}.from_pretrained(folder, dtype="auto")\n'
+    )
+
+
+def _fenced(text: str, language: str) -> str:
+    """A code block that its content cannot end: the fence is longer than any run of backticks inside."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}"
+
+
+def _plain(text: str) -> str:
+    """One line of text with nothing that Markdown or HTML would act on."""
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    return _MARKDOWN.sub(r"\\\1", line.replace("&", "&amp;"))
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -1,0 +1,103 @@
+"""What a merge will take: bytes, memory, disk, time. Known before a byte of weights is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from types import MappingProxyType
+
+from app.planning.facts import DTYPE_BYTES
+from app.planning.plan import Plan, Step
+
+DOWNLOAD_RATE = 50e6
+"""Bytes a second assumed when nothing was measured."""
+_FIXED_SECONDS = 1.0
+_WRITE_NS = 0.65
+"""Nanoseconds for writing one element of two bytes, with two threads."""
+_MODEL_THREADS = 2
+_MOST_THREADS = 8
+_READ_NS: Mapping[str, float] = MappingProxyType(
+    {
+        "copy": 0.3, "passthrough": 0.3, "linear": 0.3, "task_arithmetic": 0.3, "nearswap": 0.3, "ram": 0.3,
+        "slerp": 0.7, "nuslerp": 0.7, "multislerp": 0.7, "karcher": 0.7, "model_stock": 0.7, "ramplus_tl": 0.7,
+        "dare_linear": 1.0, "dare_ties": 1.0, "ties": 1.25, "breadcrumbs": 1.6, "breadcrumbs_ties": 1.6, "sce": 1.6,
+        "arcee_fusion": 3.0, "della": 3.0, "della_linear": 3.0,
+    }
+)  # fmt: skip
+"""Nanoseconds for reading and computing one element of one input, with two threads, as measured."""
+_DARE_UNSCALED_NS = 0.5
+_RESERVE = 1.05
+
+_PROCESS_BYTES = 152_000_000
+"""Python, NumPy, Numba and their libraries."""
+_CHUNK_BYTES = 512_000
+_MASKED = ("della", "della_linear")
+_RANKED = ("ties", "breadcrumbs", "breadcrumbs_ties", "sce")
+_CANDIDATES = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Sizes in bytes, time in seconds. ``download_bytes``: what is needed and not on this machine yet;
+    ``disk_bytes``: room that must be free."""
+
+    parameters: int
+    output_bytes: int
+    download_bytes: int
+    peak_memory_bytes: int
+    disk_bytes: int
+    seconds: float
+
+
+def estimate(
+    plan: Plan, *, threads: int = 2, download_rate: float | None = None, merge_factor: float = 1.0
+) -> Estimate:
+    """``download_rate`` in bytes a second, as measured lately; ``merge_factor``: how much slower than the machine of
+    the cost model this one merges."""
+    download = _download_bytes(plan)
+    merging = _FIXED_SECONDS + sum(_nanoseconds(step, threads) for step in plan.steps()) * 1e-9
+    seconds = merging * merge_factor + download / (download_rate or DOWNLOAD_RATE)
+    output = plan.output_bytes + sum(len(text.encode()) for text in plan.texts.values())
+    return Estimate(
+        parameters=plan.parameters,
+        output_bytes=output,
+        download_bytes=download,
+        peak_memory_bytes=_memory(plan, threads),
+        disk_bytes=round((output + download) * _RESERVE),
+        seconds=round(seconds, 1),
+    )
+
+
+def _download_bytes(plan: Plan) -> int:
+    missing = {
+        (parent, file.name): file.size
+        for parent, facts in enumerate(plan.parents)
+        for file in facts.files
+        if not file.present
+    }
+    return sum(missing.get(needed, 0) for needed in plan.files_needed)
+
+
+def _nanoseconds(step: Step, threads: int) -> float:
+    """Writing is bound by memory and disk; reading and computing go with the threads."""
+    read = _READ_NS[step.method]
+    if step.method.startswith("dare") and step.parameters.get("rescale") is False:
+        read = _DARE_UNSCALED_NS
+    speed = min(max(threads, 1), _MOST_THREADS) / _MODEL_THREADS
+    write = _WRITE_NS * DTYPE_BYTES[step.dtype] / 2
+    return prod(step.shape) * (write + len(step.every_input) * read / speed)
+
+
+def _memory(plan: Plan, threads: int) -> int:
+    most = max((len(step.every_input) for step in plan.steps()), default=1)
+    tensor = max((_tensor_memory(step) for step in plan.steps()), default=0)
+    return _PROCESS_BYTES + threads * (most + 1) * _CHUNK_BYTES + tensor
+
+
+def _tensor_memory(step: Step) -> int:
+    """Bytes that grow with the tensor: one mask bit an element and input, or the candidates for a cut."""
+    elements, inputs = prod(step.shape), len(step.inputs)
+    if step.method in _MASKED:
+        return elements * inputs // 8
+    return round(elements * _CANDIDATES) * 4 * inputs if step.method in _RANKED else 0

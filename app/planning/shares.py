@@ -1,0 +1,125 @@
+"""How much of each parent ends up in a tensor, for drawing: one number a parent, adding up to 1.
+
+The shares are those of the formula with the values the engine uses, as if all changes were equally large. What
+depends on the weights themselves (angles, signs, sizes) is not known before the merge: see ``DATA_DEPENDENT``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from app.planning.layers import Structure, module_of, natural_key, position, read_structure
+from app.planning.module_names import EMBEDDINGS, FINAL_NORM, HEAD, column_key, outside_layers
+from app.planning.plan import Input, Plan, Step
+
+DATA_DEPENDENT = frozenset({"model_stock", "sce", "nearswap", "arcee_fusion", "ram", "ramplus_tl"})
+"""Methods whose shares only the weights decide; drawn as equal."""
+_TINY = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Average shares over a cell's tensors, one for each of ``Plan.parents``, weighted by their elements."""
+
+    shares: tuple[float, ...]
+    elements: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoomRow:
+    """A layer (``cells``: one a column, None where it has no such module), or something outside the layers
+    (``layer`` is None, a single cell)."""
+
+    label: str
+    layer: int | None
+    cells: tuple[Cell | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Loom:
+    """Rows in the order a model runs: embeddings, layers from 0, then what follows. ``exact`` is False when the
+    shares depend on the weights."""
+
+    columns: tuple[str, ...]
+    rows: tuple[LoomRow, ...]
+    exact: bool = True
+
+
+def shares(step: Step) -> tuple[float, ...]:
+    """The share of each of ``step.every_input``: none negative, together 1."""
+    count = len(step.every_input)
+    if step.method in DATA_DEPENDENT or step.method == "karcher":
+        found = [1.0] * count
+    elif step.method == "slerp":
+        t = float(step.parameters["t"])
+        found = [abs(1 - t), abs(t)]
+    elif step.base is not None:
+        found = _with_base(step)
+    else:
+        found = [abs(_number(one, "weight", 1.0)) for one in step.inputs]
+    total = sum(found)
+    return tuple(one / total for one in found) if total > _TINY else (1 / count,) * count
+
+
+def loom(plan: Plan) -> Loom:
+    """Every layer's modules, and what lies outside the layers, with the average shares of all parents."""
+    structure = _structure(plan)
+    groups: dict[tuple[int | None, str], list[Step]] = {}
+    for step in plan.steps():
+        groups.setdefault(_place(step, structure), []).append(step)
+    columns = tuple(sorted({module for layer, module in groups if layer is not None}, key=column_key))
+    cells = {place: _cell(steps, len(plan.parents)) for place, steps in groups.items()}
+    layers = sorted({layer for layer, _ in groups if layer is not None})
+    rows = [LoomRow(str(layer), layer, tuple(cells.get((layer, one)) for one in columns)) for layer in layers]
+    outside = [LoomRow(name, None, (cells[None, name],)) for layer, name in groups if layer is None]
+    before = [row for row in outside if row.label == EMBEDDINGS]
+    after = sorted((row for row in outside if row.label != EMBEDDINGS), key=_after_order)
+    exact = not any(step.method in DATA_DEPENDENT for step in plan.steps())
+    return Loom(columns, (*before, *rows, *after), exact)
+
+
+def _with_base(step: Step) -> list[float]:
+    """Base plus weighted changes: what the changes do not take is the base's."""
+    weights = [_number(one, "weight", 1.0) for one in step.inputs]
+    normalised = step.parameters.get("normalize", step.parameters.get("normalize_weights", step.method == "nuslerp"))
+    divisor = sum(map(abs, weights)) if normalised is True else 1.0
+    strength = float(step.parameters.get("lambda", 1.0)) / (divisor if divisor > _TINY else 1.0)
+    taken = [
+        abs(weight * strength) * min(max(_number(one, "density", 1.0), 0.0), 1.0)
+        for weight, one in zip(weights, step.inputs, strict=True)
+    ]
+    return [max(0.0, 1 - sum(taken)), *taken]
+
+
+def _number(one: Input, name: str, default: float) -> float:
+    return float(one.parameters.get(name, default))
+
+
+def _structure(plan: Plan) -> Structure:
+    """The layers of a parent whose weights go in; the result's are named alike."""
+    first = next((step.every_input[0].parent for step in plan.steps()), 0)
+    return read_structure(plan.parents[first])
+
+
+def _place(step: Step, structure: Structure) -> tuple[int | None, str]:
+    """(layer, column) in the main stack, else (None, row): a whole other stack is one row."""
+    place = position(step.name)
+    if step.layer is not None and place.prefix == structure.main:
+        return step.layer, module_of(step.name)
+    return None, place.prefix if step.layer is not None else outside_layers(step.name)
+
+
+def _cell(steps: list[Step], parents: int) -> Cell:
+    sums = [0.0] * parents
+    elements = 0
+    for step in steps:
+        size = max(1, prod(step.shape))
+        elements += size
+        for share, one in zip(shares(step), step.every_input, strict=True):
+            sums[one.parent] += share * size
+    return Cell(tuple(one / elements for one in sums), elements)
+
+
+def _after_order(row: LoomRow) -> tuple[int, object]:
+    return {FINAL_NORM: 1, HEAD: 2}.get(row.label, 0), natural_key(row.label)
