@@ -1,0 +1,97 @@
+"""The whole way from a recipe text to weight files, against what mergekit 0.1.5 made of the same recipes in fp32."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from app.library.facts import Library
+from app.library.local import LocalRoots
+from app.planning.plan import Plan
+from app.planning.plan_merge import make_plan
+from app.recipe.findings import Refused
+from app.recipe.reading import read_recipe
+from tests.engine.by_hand import GOLDEN
+from tests.support.checkpoints import read_dtypes, read_tensors
+from worker.engine.execute import execute
+from worker.engine.methods import METHODS
+
+CASES = GOLDEN / "cases"
+AGREEMENT = 2e-6
+"""Of each tensor's largest value."""
+
+COVERED = (
+    "linear",
+    "linear-gradient-filter",
+    "linear-unnormalized",
+    "passthrough-scale",
+    "passthrough-stack",
+    "task-arithmetic",
+    "task-arithmetic-lambda",
+)
+"""Every case of a method the engine registers: a method that is added brings its cases here."""
+JOINED_VOCABULARIES = ("tokenizer-base", "tokenizer-union")
+"""Cases that need the vocabularies of their parents joined, which is refused."""
+
+
+@pytest.fixture(scope="module")
+def library():
+    library = Library(hub=None, roots=LocalRoots({}), folder=GOLDEN)
+    yield library
+    library.close()
+
+
+def planned(case: str, library: Library) -> Plan:
+    reading = read_recipe((CASES / case / "recipe.yml").read_text(encoding="utf-8"))
+    assert reading.recipe is not None, reading.findings
+    return make_plan(reading.recipe, {ref: library.facts(ref) for ref in reading.recipe.parents()})
+
+
+def merged(case: str, library: Library, folder: Path) -> Path:
+    """Merge a case into ``folder``: weights and texts."""
+    plan = planned(case, library)
+    execute(plan, [GOLDEN / parent.ref for parent in plan.parents], folder)
+    for name, text in plan.texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("case", COVERED)
+def test_a_merge_agrees_with_the_golden_one(case: str, library: Library, tmp_path: Path):
+    folder = merged(case, library, tmp_path)
+    mine, expected = read_tensors(folder), read_tensors(CASES / case)
+    assert mine.keys() == expected.keys()
+    assert set(read_dtypes(folder).values()) == {"float32"}
+    for name, values in expected.items():
+        assert mine[name].shape == values.shape, name
+        assert np.abs(mine[name] - values).max() <= AGREEMENT * np.abs(values).max(), name
+    config, golden = (json.loads((one / "config.json").read_text()) for one in (folder, CASES / case))
+    for key in ("architectures", "num_hidden_layers", "vocab_size", "hidden_size", "dtype"):
+        assert config[key] == golden[key], key
+
+
+@pytest.mark.parametrize("case", ["linear", "passthrough-stack"])
+def test_transformers_loads_a_golden_merge_without_a_missing_or_unexpected_key(case, library, tmp_path: Path):
+    import transformers
+
+    folder = merged(case, library, tmp_path)
+    _, remarks = transformers.AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    assert not any(remarks.values()), remarks
+
+
+@pytest.mark.parametrize("case", JOINED_VOCABULARIES)
+def test_joining_vocabularies_is_refused_before_anything_is_merged(case: str, library: Library):
+    with pytest.raises(Refused) as refused:
+        planned(case, library)
+    assert "tokenizer-not-supported" in {finding.code for finding in refused.value.findings}
+
+
+def test_every_golden_case_of_a_method_the_engine_has_is_covered():
+    recipes = {path.name: yaml.safe_load((path / "recipe.yml").read_text()) for path in CASES.iterdir()}
+    within_reach = {case for case, recipe in recipes.items() if recipe["merge_method"] in METHODS}
+    assert within_reach - set(JOINED_VOCABULARIES) == set(COVERED)
+    assert len(recipes) == 26
