@@ -14,7 +14,7 @@ from app.hub.download import download, nothing
 from app.hub.errors import About, unreachable
 from app.hub.fading import Fading
 from app.hub.ranges import read_range
-from app.hub.transport import LOOKING, TYPING, Patience, Transport
+from app.hub.transport import FETCHING, LOOKING, TYPING, Patience, Transport
 from app.planning.facts import FileFacts
 from app.recipe.references import COMMIT, is_hub_id
 
@@ -66,6 +66,7 @@ class HubClient:
     def __init__(self, endpoint: str, cache_dir: Path | None = None) -> None:
         self.transport = Transport(endpoint)
         self.cache = HubCache(cache_dir)
+        self.typing, self.looking, self.fetching = TYPING, LOOKING, FETCHING
         self._searches: Fading[tuple[ModelHit, ...]] = Fading(seconds=60, most=256)
 
     @property
@@ -82,7 +83,7 @@ class HubClient:
         params += [("expand", name) for name in _EXPAND]
 
         def ask() -> tuple[ModelHit, ...]:
-            found = self._ask("/api/models", About(self.endpoint, signed=bool(token)), token, params, list, TYPING)
+            found = self._ask("/api/models", About(self.endpoint, signed=bool(token)), token, params, list, self.typing)
             return tuple(_hit(model) for model in found if isinstance(model, dict) and "id" in model)[:limit]
 
         return self._searches.get((query.lower(), limit, token_key(token)), ask)
@@ -91,7 +92,7 @@ class HubClient:
         """A repository's commit and files at a branch, tag or commit (None: main). Raises Refused."""
         about = About(self.endpoint, repo, revision, signed=bool(token))
         path = f"/api/models/{quote(repo)}/revision/{quote(revision or 'main', safe='')}"
-        told = self._ask(path, about, token, [("blobs", "true")], dict)
+        told = self._ask(path, about, token, [("blobs", "true")], dict, self.looking)
         try:
             return _repo_info(told)
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -99,14 +100,14 @@ class HubClient:
 
     def whoami(self, token: str) -> Account:
         """Whose token it is and whether it may write. Raises Refused (``token-refused``...)."""
-        told = self._ask("/api/whoami-v2", About(self.endpoint, signed=True), token, [], dict)
+        told = self._ask("/api/whoami-v2", About(self.endpoint, signed=True), token, [], dict, self.looking)
         name = str(told.get("name", ""))
         orgs = [str(org["name"]) for org in told.get("orgs") or [] if isinstance(org, dict) and "name" in org]
         return Account(name, _can_write(told), (name, *orgs))
 
     def read_range(self, repo: str, commit: str, file: str, begin: int, end: int, token: str | None = None) -> bytes:
         """Exactly the bytes ``[begin, end)`` of a file, over the network. Raises Refused."""
-        return read_range(self.transport, repo, commit, file, begin, end, token)
+        return read_range(self.transport, repo, commit, file, begin, end, token, self.looking)
 
     def download(
         self,
@@ -123,7 +124,7 @@ class HubClient:
         """A file in the cache, fetched if it is not there; see ``app.hub.download``."""
         return download(
             self.transport, self.cache, repo, commit, file, token,
-            on_bytes=on_bytes, check=check, on_wait=on_wait, branch=branch,
+            on_bytes=on_bytes, check=check, on_wait=on_wait, branch=branch, patience=self.fetching,
         )  # fmt: skip
 
     def _ask(
@@ -133,7 +134,7 @@ class HubClient:
         token: str | None,
         params: list[tuple[str, str]],
         kind: type[Any],
-        patience: Patience = LOOKING,
+        patience: Patience,
     ) -> Any:
         told = self.transport.get_json(path, about, token, patience, params=params)
         if not isinstance(told, kind):

@@ -15,7 +15,7 @@ from app.hub.cache import HubCache, content_name
 from app.hub.errors import About, Trouble, trouble_of, unreachable
 from app.hub.partial import Partial
 from app.hub.ranges import first_byte, resolve_path
-from app.hub.transport import FETCHING, Patience, Transport, broken, gives_up, refuse_offline, signed
+from app.hub.transport import Patience, Transport, broken, gives_up, refuse_offline, signed
 from app.planning.facts import FileFacts
 from app.recipe.findings import Refused, refuse
 
@@ -42,7 +42,7 @@ def download(
     check: Callable[[], None] = nothing,
     on_wait: Callable[[float, str], None] = nothing,
     branch: str | None = None,
-    patience: Patience = FETCHING,
+    patience: Patience,
 ) -> Path:
     """The file's place in the cache, ``snapshots/<commit>/<name>``; fetched when it is not there yet.
 
@@ -100,7 +100,8 @@ class _Fetch:
         self.told = 0
 
     def into(self, blob: Path) -> None:
-        with closing(Partial(blob.with_name(f"{blob.name}.weightloom.incomplete"), self.file.size)) as partial:
+        unfinished = blob.with_name(f"{blob.name}.weightloom.incomplete")
+        with closing(Partial(unfinished, self.file.size, self.file.name)) as partial:
             for _ in range(2):
                 self._tell(partial)
                 if not partial.complete:

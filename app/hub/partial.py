@@ -25,12 +25,13 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class Partial:
     """The open file. ``bounds`` are the segments' ``(begin, end)``, ``done`` the bytes each one has."""
 
-    def __init__(self, path: Path, size: int) -> None:
-        """Open or create. Raises Refused (``disk-full``) when there is no room for all of it."""
-        self.path, self.size = path, size
+    def __init__(self, path: Path, size: int, name: str) -> None:
+        """Open or create; ``name`` is what people call the file. Raises Refused (``disk-full``) if there is no room."""
+        self.path, self.size, self.name = path, size, name
         count = 1 if size <= WHOLE else SEGMENTS
         step = -(-size // count)
         self.bounds = [(index * step, min(size, (index + 1) * step)) for index in range(count)]
+        self.done = [0] * count
         path.parent.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
@@ -101,7 +102,7 @@ class Partial:
         if error.errno not in _FULL:
             return error
         room = os.fstatvfs(self._fd)
-        return disk_full(self.path.name, self.size - self.present, room.f_bavail * room.f_frsize, self.path.parent)
+        return disk_full(self.name, self.size - self.present, room.f_bavail * room.f_frsize, self.path.parent)
 
 
 def disk_full(file: str, need: int, free: int, folder: Path) -> Refused:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from app.hub.errors import About, Trouble, unreachable
-from app.hub.transport import LOOKING, Patience, Transport, patiently
+from app.hub.transport import Patience, Transport, patiently
 
 FARTHEST_SKIP = 64 << 20
 """Bytes thrown away at most to reach a range in the answer of a server that does not know ranges."""
@@ -27,7 +27,7 @@ def read_range(
     begin: int,
     end: int,
     token: str | None,
-    patience: Patience = LOOKING,
+    patience: Patience,
 ) -> bytes:
     """Exactly the bytes ``[begin, end)`` of a file. Raises Refused."""
     about = About(transport.endpoint, repo, file=file, signed=bool(token))

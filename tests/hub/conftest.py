@@ -3,9 +3,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from huggingface_hub import HfApi, constants
 from huggingface_hub.utils import close_session
+from safetensors.numpy import save
 
 from tests.support.hub import StandInHub
 from tests.support.hub_state import User
@@ -13,15 +15,21 @@ from tests.support.hub_state import User
 ALICE = "hf_alice0000000000000000000000"
 BOB = "hf_bob000000000000000000000000"
 READER = "hf_reader00000000000000000000"
+WEIGHTS = save({"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(5, np.float16)})
 TOKENS = {ALICE: User("alice", orgs=("guild",)), BOB: User("bob"), READER: User("alice", role="read")}
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandInHub]:
+    with StandInHub(tmp_path_factory.mktemp("empty")) as started:
+        yield started
+
+
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[StandInHub]:
-    root = tmp_path / "hub"
-    root.mkdir()
-    with StandInHub(root, tokens=TOKENS) as server:
-        yield server
+def hub(server: StandInHub, tmp_path: Path) -> StandInHub:
+    (tmp_path / "hub").mkdir()
+    server.start_over(tmp_path / "hub", TOKENS)
+    return server
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
-import numpy as np
 import pytest
 from huggingface_hub import HfApi
 from huggingface_hub.errors import (
@@ -19,14 +18,12 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from safetensors.numpy import save
 
-from tests.hub.conftest import ALICE, BOB, READER, TOKENS
+from tests.hub.conftest import ALICE, BOB, READER, TOKENS, WEIGHTS
 from tests.support.hub import StandInHub
 from tests.support.hub_faults import limited
 
 Official = Callable[..., HfApi]
-WEIGHTS = save({"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(5, np.float16)})
 
 
 def test_who_am_i_tells_name_and_rights(hub: StandInHub, official: Official) -> None:

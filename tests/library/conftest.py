@@ -13,14 +13,20 @@ from tests.support.hub_state import User
 
 ALICE = "hf_alice0000000000000000000000"
 BOB = "hf_bob000000000000000000000000"
+TOKENS = {ALICE: User("alice"), BOB: User("bob")}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandInHub]:
+    with StandInHub(tmp_path_factory.mktemp("empty")) as started:
+        yield started
 
 
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[StandInHub]:
-    root = tmp_path / "hub"
-    root.mkdir()
-    with StandInHub(root, tokens={ALICE: User("alice"), BOB: User("bob")}) as server:
-        yield server
+def hub(server: StandInHub, tmp_path: Path) -> StandInHub:
+    (tmp_path / "hub").mkdir()
+    server.start_over(tmp_path / "hub", TOKENS)
+    return server
 
 
 @pytest.fixture

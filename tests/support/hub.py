@@ -108,6 +108,13 @@ class StandInHub:
     def forget(self) -> None:
         self._faults.seen.clear()
 
+    def start_over(self, root: Path, tokens: Mapping[str, User]) -> None:
+        """Serve another folder, as if newly started: starting takes longer than most tests."""
+        self.repos = self.state.repos = Repos(root)
+        self.state.tokens = dict(tokens)
+        self.heal()
+        self.forget()
+
     def fault(self, kind: Kind, path: str = "", **how: Any) -> Fault:
         """Script one fault (see ``Fault``); faults are tried in the order given."""
         fault = Fault(kind, path, **how)
