@@ -7,7 +7,7 @@ ARG PIP_EXTRA_INDEX_URL
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/weightloom
 ENV PATH=/opt/weightloom/bin:$PATH
-WORKDIR /build
+WORKDIR /opt/weightloom/src
 COPY constraints.txt ./
 RUN pip install --constraint constraints.txt torch==2.13.0
 COPY pyproject.toml README.md LICENSE ./
@@ -15,7 +15,7 @@ COPY app app
 COPY worker worker
 COPY templates templates
 COPY static static
-RUN pip install --constraint constraints.txt ".[postgres]"
+RUN pip install --constraint constraints.txt --editable ".[postgres]" && python -m compileall -q app worker
 
 FROM python:3.11-slim
 RUN groupadd --gid 10001 weightloom \
