@@ -20,8 +20,8 @@ from app.recipe.schema import ModelRef
 
 TAGS = ("merge", "mergekit", "weightloom")
 _LIMITS = (
-    "This model was not trained after merging, and nothing is claimed here about what it can do: try it on your own task "
-    "before relying on it. It has the biases of its parents, and their licences go on applying."
+    "This model was not trained after merging, and nothing is claimed here about what it can do: try it on your own "
+    "task before relying on it. It has the biases of its parents, and their licences go on applying."
 )
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
 _ARXIV = re.compile(r"\d{4}\.\d{4,5}")

@@ -135,12 +135,19 @@ def _clean(config: Mapping[str, Any], drop: frozenset[str], path: str = "") -> t
     for key, value in config.items():
         if key.startswith("_") or key in drop:
             dropped.append((path + key, value))
-        elif isinstance(value, dict):
-            kept[key], inner = _clean(value, drop, f"{path}{key}.")
-            dropped += inner
         else:
-            kept[key] = value
+            kept[key], inner = _clean_value(value, drop, f"{path}{key}.")
+            dropped += inner
     return kept, dropped
+
+
+def _clean_value(value: Any, drop: frozenset[str], path: str) -> tuple[Any, list[Any]]:
+    if isinstance(value, dict):
+        return _clean(value, drop, path)
+    if isinstance(value, list) and any(isinstance(one, dict | list) for one in value):
+        cleaned = [_clean_value(one, drop, path) for one in value]
+        return [kept for kept, _ in cleaned], [one for _, dropped in cleaned for one in dropped]
+    return value, []
 
 
 def _repair_layers(repair: _Repair, stack: Stack) -> None:

@@ -79,6 +79,12 @@ def loom(plan: Plan) -> Loom:
     return Loom(columns, (*before, *rows, *after), exact)
 
 
+def places(plan: Plan) -> list[tuple[int | None, str]]:
+    """For each step, in the order they are written: its layer and column, or None and its row outside the layers."""
+    structure = _structure(plan)
+    return [_place(step, structure) for step in plan.steps()]
+
+
 def _with_base(step: Step) -> list[float]:
     """Base plus weighted changes: what the changes do not take is the base's."""
     weights = [_number(one, "weight", 1.0) for one in step.inputs]

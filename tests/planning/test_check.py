@@ -1,0 +1,159 @@
+"""Remarks before a merge: few, and the right ones."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from app.planning.check import check
+from app.planning.facts import FileFacts
+from app.recipe.findings import Finding
+from app.recipe.schema import Recipe
+from tests.planning.models import GOLDEN as GOLDEN_FOLDER
+from tests.planning.models import facts, family, golden_facts, llama_config, llama_shapes, recipe
+
+LINEAR = "merge_method: linear\nmodels: [{model: o/a}, {model: o/b}]\nparameters: {weight: 1}\n"
+TASK = (
+    "merge_method: task_arithmetic\nbase_model: o/base\nmodels: [{model: o/a}, {model: o/b}]\nparameters: {weight: 1}\n"
+)
+
+
+def found(text: str, *models) -> dict[str, Finding]:
+    remarks = check(recipe(text), family(*models))
+    assert len({remark.code for remark in remarks}) == len(remarks), "one remark of a kind"
+    return {remark.code: remark for remark in remarks}
+
+
+def pair(a: dict | None = None, b: dict | None = None, **both):
+    return facts("o/a", llama_shapes(), **both, **(a or {})), facts("o/b", llama_shapes(), **both, **(b or {}))
+
+
+def test_all_well():
+    tokenizer = json.dumps({"model": {"vocab": {"a": 0}}})
+    models = pair(licence="llama3.1", texts={"tokenizer.json": tokenizer})
+    remarks = found(LINEAR, *models)
+    assert {code: remark.level for code, remark in remarks.items()} == {
+        "same-architecture": "info",
+        "tokenizers-agree": "info",
+        "licences-agree": "info",
+    }
+    assert remarks["same-architecture"].text == "Same architecture, 39 of 39 tensors line up."
+    assert remarks["licences-agree"].text == "Licence: llama3.1 for all parents."
+
+
+def test_golden_family():
+    made = recipe((GOLDEN_FOLDER / "cases/ties/recipe.yml").read_text())
+    codes = [remark.code for remark in check(made, golden_facts(made))]
+    assert codes == ["same-architecture", "tokenizers-agree", "lineage-unknown"]
+
+
+def test_single_parent_is_not_compared():
+    assert found("merge_method: passthrough\nmodels: [{model: o/a}]\n", facts("o/a", llama_shapes())) == {}
+
+
+def test_architectures():
+    other = llama_config(architectures=["MistralForCausalLM"])
+    remark = found(LINEAR, facts("o/a", llama_shapes()), facts("o/b", llama_shapes(), other))["architectures-differ"]
+    assert remark.level == "warning"
+    assert "o/a: LlamaForCausalLM; o/b: MistralForCausalLM" in remark.text
+    assert "39 of 39" in remark.text
+
+
+def test_tokenizers_and_templates():
+    mine = {"tokenizer.json": json.dumps({"model": {"vocab": {"a": 0, "b": 1}}}), "chat_template.jinja": "{{a}}"}
+    theirs = {"tokenizer.json": json.dumps({"model": {"vocab": {"a": 1, "b": 0}}}), "chat_template.jinja": "{{b}}"}
+    remarks = found(LINEAR, *pair({"texts": mine}, {"texts": theirs}))
+    assert "2 tokens with another id" in remarks["tokenizers-differ"].text
+    assert "the result has o/a's" in remarks["tokenizers-differ"].text
+    agree = found(LINEAR, *pair({"texts": mine}, {"texts": mine | {"chat_template.jinja": "{{b}}"}}))
+    assert agree["tokenizers-agree"].text == "Tokenizers agree. The chat templates differ; the result has o/a's."
+    unknown = found(LINEAR, *pair(files=(FileFacts("tokenizer.model", 5),)))
+    assert unknown["tokenizers-unknown"].level == "info"
+
+
+def test_donor_is_the_base():
+    texts = [{"tokenizer.json": "{}", "chat_template.jinja": one} for one in ("{{a}}", "{{b}}", "{{c}}")]
+    models = [facts(f"o/{x}", llama_shapes(), texts=text) for x, text in zip(("a", "b", "base"), texts, strict=True)]
+    assert any("the result has o/base's" in remark.text for remark in found(TASK, *models).values())
+
+
+def test_settings_and_special_tokens():
+    b = llama_config(rope_theta=1e6, eos_token_id=9, layer_types=["x"] * 4)
+    models = (
+        facts("o/a", llama_shapes(), llama_config(rope_theta=1e4, eos_token_id=2)),
+        facts("o/b", llama_shapes(), b),
+    )
+    remarks = found(LINEAR, *models)
+    assert "rope_theta 10000.0 in o/a, 1000000.0 in o/b" in remarks["configs-differ"].text
+    assert "eos_token_id 2 in o/a, 9 in o/b" in remarks["special-tokens-differ"].text
+    assert "layer_types" not in remarks["configs-differ"].text
+
+
+def test_dtypes():
+    models = facts("o/a", llama_shapes()), facts("o/b", llama_shapes(), dtype="F16")
+    assert "o/a BF16, o/b F16" in found(LINEAR, *models)["dtypes-differ"].text
+    assert "dtypes-differ" not in found(LINEAR + "dtype: bfloat16\n", *models)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "code", "says"),
+    [
+        ("apache-2.0", "cc-by-nc-4.0", "licence-non-commercial", "o/b: not for commercial use"),
+        ("apache-2.0", None, "licence-unknown", "The licence of o/b is not known"),
+        ("apache-2.0", "other", "licence-unknown", "The licence of o/b is not known"),
+        ("apache-2.0", "llama3.1", "licences-differ", "apache-2.0: o/a; llama3.1: o/b"),
+        ("mit", "mit", "licences-agree", "Licence: mit"),
+        ("cc-by-nc-4.0", "cc-by-nc-4.0", "licences-agree", "cc-by-nc-4.0"),
+    ],
+)
+def test_licences(a: str | None, b: str | None, code: str, says: str):
+    remarks = found(LINEAR, *pair({"licence": a}, {"licence": b}))
+    assert [one for one in remarks if one.startswith("licence")] == [code]
+    assert says in remarks[code].text
+
+
+def test_folders_without_any_licence_are_not_reproached():
+    assert not [code for code in found(LINEAR, *pair()) if code.startswith("licence")]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "code"),
+    [
+        (("o/base",), ("O/Base",), "same-lineage"),
+        (("o/root",), ("o/base",), "same-lineage"),
+        (("x/y",), ("o/base",), "lineage-differs"),
+        ((), ("o/base",), "lineage-unknown"),
+        ((), (), "lineage-unknown"),
+    ],
+)
+def test_lineage(a: tuple[str, ...], b: tuple[str, ...], code: str):
+    base = facts("o/base", llama_shapes(), base_models=("o/root",))
+    remarks = found(TASK, base, *pair({"base_models": a}, {"base_models": b}))
+    assert [one for one in remarks if "lineage" in one] == [code]
+    assert remarks[code].level == "info"
+
+
+def test_gated_and_private():
+    remarks = found(LINEAR, *pair({"gated": True}, {"private": True}))
+    assert remarks["gated"].text.startswith("o/a")
+    assert remarks["private"].text.startswith("o/b")
+
+
+def test_same_weights_twice():
+    weights = (FileFacts("model.safetensors", 1, sha256="x"),)
+    a, b = pair()
+    twins = [type(a)(one.ref, one.config, one.tensors, weights) for one in (a, b)]
+    assert "o/b and o/a have the same weights" in found(LINEAR, *twins)["same-weights"].text
+    assert "same-weights" not in found(LINEAR, a, b)
+
+
+def test_what_the_recipe_lacks():
+    bare = Recipe("ties", models=recipe(LINEAR).models)
+    codes = [remark.code for remark in check(bare, family(*pair())) if remark.level == "error"]
+    assert codes == ["missing-base"]
+
+
+def test_parents_without_facts_are_left_out():
+    assert check(recipe(LINEAR), {}) == ()
+    assert check(Recipe("nothing-known"), {}) == ()

@@ -1,0 +1,221 @@
+"""The result's config: cleaned of code, true to the result, every change told."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+from transformers import AutoConfig, Gemma3TextConfig, Qwen2Config, Qwen3Config
+
+from app.planning.config_repair import Change, Stack, Target, clean_tokenizer_config, repair_config, told
+from app.planning.plan_merge import make_plan
+from tests.planning.models import facts, family, llama_config, llama_shapes, recipe
+
+QWEN3 = {
+    "architectures": ["Qwen3ForCausalLM"],
+    "model_type": "qwen3",
+    "num_hidden_layers": 4,
+    "layer_types": ["full_attention", "sliding_attention", "full_attention", "sliding_attention"],
+    "max_window_layers": 4,
+    "vocab_size": 32,
+    "hidden_size": 8,
+    "eos_token_id": [1, 2, 3, 4],
+    "tie_word_embeddings": True,
+    "torch_dtype": "bfloat16",
+}
+
+
+def stacked(config: dict, layers: list[int], before: int = 4, **target) -> dict:
+    made = repair_config(config, Target(None, stack=Stack([(config, layer) for layer in layers], before), **target))
+    return made.config
+
+
+def test_layer_lists_follow_their_layers():
+    made = stacked(QWEN3, [0, 1, 2, 1, 2, 3])
+    assert made["num_hidden_layers"] == 6
+    kinds = {0: "full_attention", 1: "sliding_attention"}
+    assert made["layer_types"] == [kinds[layer % 2] for layer in [0, 1, 2, 1, 2, 3]]
+    assert made["max_window_layers"] == 6
+    assert made["eos_token_id"] == [1, 2, 3, 4]
+    assert made["architectures"] == ["Qwen3ForCausalLM"]
+
+
+def test_transformers_accepts_the_stacked_config():
+    for kind, extra in ((Qwen3Config, {}), (Gemma3TextConfig, {}), (Qwen2Config, {"use_sliding_window": True})):
+        donor = kind(num_hidden_layers=4, hidden_size=16, num_attention_heads=2, **extra)
+        donor = json.loads(donor.to_json_string(use_diff=False))
+        assert len(donor["layer_types"]) == 4
+        made = stacked(donor, [0, 1, 2, 2, 3])
+        loaded = AutoConfig.for_model(**made)
+        assert loaded.num_hidden_layers == 5
+        assert loaded.layer_types == [donor["layer_types"][layer] for layer in [0, 1, 2, 2, 3]]
+
+
+def test_each_layer_takes_the_entry_of_its_own_model():
+    other = QWEN3 | {"layer_types": ["a", "b", "c", "d"]}
+    short = {"num_hidden_layers": 4}
+    target = Target(None, stack=Stack([(QWEN3, 0), (other, 3), (short, 1)], 4))
+    assert repair_config(QWEN3, target).config["layer_types"] == ["full_attention", "d", "sliding_attention"]
+
+
+def test_lists_of_layer_numbers_are_renumbered():
+    config = {
+        "num_hidden_layers": 6,
+        "full_attn_idxs": [2, 5],
+        "mlp_only_layers": [],
+        "no_rope_layers": [1, 1, 1, 0, 1, 0],
+    }
+    made = stacked(config, [0, 1, 2, 2, 5], before=6)
+    assert made["full_attn_idxs"] == [2, 3, 4]
+    assert made["mlp_only_layers"] == []
+    assert made["no_rope_layers"] == [1, 1, 1, 1, 0]
+
+
+@pytest.mark.parametrize(("window", "layers", "after"), [(4, 6, 6), (28, 6, 6), (2, 6, 2), (3, 2, 2)])
+def test_max_window_layers(window: int, layers: int, after: int):
+    made = stacked(llama_config(max_window_layers=window), [0] * layers)
+    assert made["max_window_layers"] == after
+
+
+def test_layers_counted_in_the_text_part():
+    config = {
+        "text_config": {"num_hidden_layers": 4, "layer_types": list("abcd")},
+        "vision_config": {"num_hidden_layers": 2, "layer_types": list("xy")},
+    }
+    made = stacked(config, [3, 2, 1])
+    assert made["text_config"] == {"num_hidden_layers": 3, "layer_types": list("dcb")}
+    assert made["vision_config"] == config["vision_config"]
+
+
+def test_count_in_the_config_below_the_layers_in_the_file():
+    """Checkpoints with extra prediction layers count only the ordinary ones."""
+    made = stacked({"num_hidden_layers": 3, "n_routed_experts": 4}, [0, 1, 2, 0, 1], before=4)
+    assert made["num_hidden_layers"] == 5
+
+
+def test_layer_kind_by_number_is_warned_about():
+    config = {"num_hidden_layers": 12, "full_attention_interval": 4}
+    moved = repair_config(config, Target(None, stack=Stack([(config, layer) for layer in [0, 1, 2, 2, 3]], 12)))
+    assert [finding.code for finding in moved.findings] == ["layer-pattern"]
+    assert "layer 3 of the result was layer 2" in moved.findings[0].text
+    kept = repair_config(config, Target(None, stack=Stack([(config, layer) for layer in [0, 1, 2, 3, 0, 1]], 12)))
+    assert kept.findings == ()
+
+
+POISON = {
+    "architectures": ["LlamaForCausalLM"],
+    "auto_map": {"AutoModelForCausalLM": "evil--modeling.Evil"},
+    "_name_or_path": "/home/someone",
+    "_attn_implementation": "someone/kernel",
+    "_attn_implementation_internal": "someone/kernel",
+    "attn_implementation": "someone/kernel",
+    "experts_implementation": "someone/kernel",
+    "model_file": "evil.py",
+    "transformers_weights": "../other.safetensors",
+    "custom_pipelines": {"x": {"impl": "evil.Evil"}},
+    "quantization_config": {"quant_method": "custom"},
+    "hidden_size": 8,
+    "rope_scaling": {"factor": 2.0, "_hidden": 1},
+    "text_config": {"auto_map": {"AutoConfig": "evil.Evil"}, "deep": {"auto_map": {"a": "b"}, "x": [1]}},
+}
+
+
+def test_nothing_that_names_code_survives():
+    before = copy.deepcopy(POISON)
+    made = repair_config(POISON, Target(None))
+    text = json.dumps(made.config)
+    assert not any(word in text for word in ("evil", "kernel", "auto_map", "someone", "quant", "_hidden", "../"))
+    assert made.config["hidden_size"] == 8
+    assert made.config["rope_scaling"] == {"factor": 2.0}
+    assert made.config["text_config"] == {"deep": {"x": [1]}}
+    assert before == POISON
+    assert "custom-code" in [finding.code for finding in made.findings]
+    assert {change.key for change in made.changes} >= {"auto_map", "quantization_config", "text_config.auto_map"}
+
+
+def test_tokenizer_config_is_cleaned_too():
+    kept, dropped = clean_tokenizer_config(
+        {
+            "auto_map": {"AutoTokenizer": ["evil.T", None]},
+            "name_or_path": "/x",
+            "eos_token": "</s>",
+            "tokenizer_file": "/y",
+        }
+    )
+    assert kept == {"eos_token": "</s>"}
+    assert len(dropped) == 3
+
+
+@pytest.mark.parametrize(
+    ("config", "target", "after"),
+    [
+        ({"tie_word_embeddings": True}, Target(None, untied=True), {"tie_word_embeddings": False}),
+        ({"tie_word_embeddings": True}, Target(None), {"tie_word_embeddings": True}),
+        ({}, Target(None, untied=True), {"tie_word_embeddings": False}),
+        ({}, Target(None, untied=True, donor_head=True), {}),
+        (
+            {"tie_word_embeddings": True, "text_config": {"tie_word_embeddings": True}},
+            Target(None, untied=True),
+            {"tie_word_embeddings": False, "text_config": {"tie_word_embeddings": False}},
+        ),
+        ({"vocab_size": 32}, Target(None, rows=40, donor_rows=32), {"vocab_size": 40}),
+        ({"vocab_size": 30}, Target(None, rows=32, donor_rows=32), {"vocab_size": 30}),
+        (
+            {"text_config": {"vocab_size": 32}, "audio_config": {"vocab_size": 9}},
+            Target(None, rows=40, donor_rows=32),
+            {"text_config": {"vocab_size": 40}, "audio_config": {"vocab_size": 9}},
+        ),
+        ({"dtype": "float32"}, Target("BF16"), {"dtype": "bfloat16"}),
+        ({"torch_dtype": "float16"}, Target("F16"), {"torch_dtype": "float16"}),
+        ({}, Target("BF16"), {"torch_dtype": "bfloat16"}),
+        ({"text_config": {"dtype": "float32"}}, Target("F16"), {"text_config": {"dtype": "float16"}}),
+    ],
+)
+def test_repairs(config: dict, target: Target, after: dict):
+    made = repair_config(config, target)
+    assert made.config == after
+    assert bool(made.changes) == (config != after)
+
+
+def test_changes_are_told_in_one_remark():
+    assert told([]) is None
+    finding = told([Change("num_hidden_layers", 4, 6), Change("layer_types", list("abcd"), list("abcdef")),
+                    Change("auto_map", {"a": 1}, None), Change("tie_word_embeddings", None, False)])  # fmt: skip
+    assert finding is not None
+    assert finding.text == (
+        "config.json is corrected: num_hidden_layers 4 → 6; layer_types with 6 entries instead of 4; "
+        "auto_map left out; tie_word_embeddings not set → False."
+    )
+
+
+def test_stack_of_two_models_end_to_end():
+    text = """
+merge_method: passthrough
+slices:
+- sources: [{model: o/a, layer_range: [0, 4]}]
+- sources: [{model: o/b, layer_range: [1, 3]}]
+"""
+    b = QWEN3 | {"layer_types": list("wxyz")}
+    models = family(facts("o/a", llama_shapes(head=False), QWEN3), facts("o/b", llama_shapes(head=False), b))
+    plan = make_plan(recipe(text), models)
+    config = json.loads(plan.texts["config.json"])
+    assert config["num_hidden_layers"] == 6
+    assert config["layer_types"] == [*QWEN3["layer_types"], "x", "y"]
+    assert config["tie_word_embeddings"] is True
+    (finding,) = [finding for finding in plan.findings if finding.code == "config-repaired"]
+    assert "num_hidden_layers 4 → 6" in finding.text
+
+
+def test_deeply_nested_config_is_refused_not_crashed_on():
+    from app.recipe.findings import Refused
+
+    deep: object = 1
+    for _ in range(800):
+        deep = {"a": [deep]}
+    with pytest.raises(Refused) as caught:
+        make_plan(
+            recipe("merge_method: passthrough\nmodels: [{model: o/a}]\n"),
+            family(facts("o/a", llama_shapes(), llama_config(deep=deep))),
+        )
+    assert caught.value.findings[0].code == "bad-config"
