@@ -12,7 +12,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
 import app.accounts.vault
-import app.jobs.models  # noqa: F401  (its tables belong to the metadata)
+import app.jobs.models
+import app.sharing.models  # noqa: F401  (their tables belong to the metadata)
 from app.db import Base, Sessions, make_engine, migrate
 from app.settings import Settings
 

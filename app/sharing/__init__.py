@@ -1,0 +1,1 @@
+"""Recipes as links: content-addressed, read-only, forkable."""
