@@ -10,8 +10,8 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
 from app.settings import Settings
-from app.web import events
-from app.web.api import files, health, methods, models
+from app.web import api_page, events
+from app.web.api import files, health, jobs, methods, models, recipes
 from app.web.errors import HANDLERS
 from app.web.limits import BodyLimit
 from app.web.rendering import Templates
@@ -23,7 +23,10 @@ ROUTERS: tuple[APIRouter, ...] = (
     health.router,  # /healthz
     methods.router,  # /api/methods
     models.router,  # /api/models/search, /api/models/facts
+    recipes.router,  # /api/recipes/check
+    jobs.router,  # /api/jobs, /api/jobs/{id}, .../cancel, .../upload
     files.router,  # /api/jobs/{id}/files/{name}
+    api_page.router,  # /api, /docs
     events.router,  # /jobs/{id}/events, /api/jobs/{id}/events
 )
 

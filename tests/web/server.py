@@ -34,6 +34,7 @@ class WebServer:
             "WEIGHTLOOM_DATA": str(settings.data),
             "WEIGHTLOOM_PORT": str(self.port),
             "WEIGHTLOOM_REDIS_URL": settings.redis,
+            "WEIGHTLOOM_HUB_ENDPOINT": settings.hub_endpoint,
         }
         command = [sys.executable, "-m", "uvicorn", "app.main:create_app", "--factory", "--port", str(self.port)]
         if grace is not None:

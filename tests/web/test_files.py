@@ -68,7 +68,8 @@ def test_a_file_of_another_merge_is_sent_whole(client: TestClient, job: Job) -> 
 @pytest.mark.parametrize(
     "name",
     ["nothing", "MANIFEST.json", "", "%2e", "%2e%2e", "../../weightloom.sqlite", "..%2f..%2fweightloom.sqlite",
-     "/etc/passwd", "//proc/self/root/etc/passwd", "model.safetensors/", "model.safetensors%00", "Model.safetensors", "extra", "link",
+     "/etc/passwd", "//proc/self/root/etc/passwd", "model.safetensors/",
+     "model.safetensors%00", "Model.safetensors", "extra", "link",
      "%2e%2e/%2e%2e/secret.key", "model.safetensors%23x", "x" * 5000],
 )  # fmt: skip
 def test_only_what_the_manifest_lists(client: TestClient, job: Job, settings: Settings, name: str) -> None:

@@ -1,0 +1,83 @@
+"""Handing in a merge: one way for the page's button and the API."""
+
+from __future__ import annotations
+
+import re
+
+from app.jobs.models import Job
+from app.jobs.store import NewJob
+from app.planning.pinning import pin
+from app.planning.plan import Plan
+from app.preflight import Preflight
+from app.recipe.catalogue import METHODS
+from app.recipe.findings import Finding, Refused, refuse
+from app.recipe.identity import recipe_hash
+from app.recipe.schema import ModelRef, Recipe
+from app.recipe.writing import write_recipe
+from app.web.checking import check
+from app.web.errors import Failed
+from app.web.services import Services
+
+MAX_SEED = 2**63 - 1
+_KEY = re.compile(r"[\x21-\x7e]{1,200}")
+
+
+def submit(services: Services, text: str, *, seed: int | None = None, key: str | None = None) -> Job:
+    """Queue the merge of a recipe. The same ``key`` gives the first job again.
+
+    ``seed`` None leaves it to the recipe. Raises Refused with every finding when the check has errors, Failed (409)
+    when the key was used for something else.
+    """
+    check_key(key)
+    checked = check(text, services.library, services.settings, seed=seed)
+    if checked.plan is None or not checked.ok:
+        raise Refused(checked.findings)
+    return enqueue(services, _new_job(text, checked, checked.plan, key))
+
+
+def enqueue(services: Services, new: NewJob) -> Job:
+    """Write the job down, then ring for a worker. Raises Failed (409) when its key belongs to another job."""
+    job, is_new = services.jobs.submit(new)
+    if is_new:
+        services.queue.send(job.id, job.kind)
+    elif (job.kind, job.recipe, job.seed, job.params) != (new.kind, new.recipe, new.seed, new.params):
+        text = "This Idempotency-Key was used for something else."
+        raise Failed(409, Finding("error", "key-reused", "Idempotency-Key", text, "Use a new key for each new job."))
+    return job
+
+
+def check_key(key: str | None) -> None:
+    """Raises Refused for a key that cannot be one."""
+    if key is not None and not _KEY.fullmatch(key):
+        text = "An Idempotency-Key has 1 to 200 printable ASCII characters and no spaces."
+        raise refuse("bad-key", "Idempotency-Key", text, "A random UUID serves well.")
+
+
+def _new_job(text: str, checked: Preflight, plan: Plan, key: str | None) -> NewJob:
+    pinned = pin(plan.recipe, checked.facts, plan.seed)
+    return NewJob(
+        kind="merge",
+        recipe=text,
+        title=title(plan.recipe),
+        seed=plan.seed,
+        recipe_hash=recipe_hash(plan.recipe),
+        pinned=write_recipe(pinned),
+        parents=[str(parent) for parent in pinned.parents()],
+        idempotency_key=key,
+    )
+
+
+def title(recipe: Recipe) -> str:
+    """The recipe's own name, else ``TIES of a, b and 2 more``."""
+    if recipe.name:
+        return recipe.name[:200]
+    names = list(dict.fromkeys(_short(parent) for parent in recipe.parents() if parent != recipe.base_model))
+    names = names or [_short(parent) for parent in recipe.parents()]
+    more = f" and {len(names) - 2} more" if len(names) > 3 else ""
+    told = ", ".join(names[:2] if more else names)
+    method = METHODS.get(recipe.merge_method)
+    return f"{method.title if method else recipe.merge_method} of {told}{more}"[:200]
+
+
+def _short(model: ModelRef) -> str:
+    return model.name.rsplit("/", 1)[-1]
