@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import tomllib
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,8 @@ def test_what_the_commands_name_exists():
     web, worker = SERVICES["web"]["command"], SERVICES["worker"]["command"]
     module, _, factory = web[1].partition(":")
     assert callable(getattr(importlib.import_module(module), factory))
-    assert importlib.util.find_spec(worker[worker.index("--app") + 1])
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts[worker[0]] == "worker.cli:main"
     check = SERVICES["worker"]["healthcheck"]["test"]
     assert importlib.util.find_spec(check[check.index("-m") + 1])
     from app.jobs.queue import QUEUES

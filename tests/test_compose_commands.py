@@ -42,9 +42,10 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 def command(words: list[str], environment: dict[str, str]) -> list[str]:
-    """A command of the file, for this test's port and on the loopback address alone."""
+    """A command of the file, for this test's port and on the loopback address alone; without the installed script."""
     port = environment["WEIGHTLOOM_PORT"]
-    return [word.replace("8300", port).replace("0.0.0.0", "127.0.0.1") for word in words]
+    first, *others = [word.replace("8300", port).replace("0.0.0.0", "127.0.0.1") for word in words]
+    return ["python", "-m", "worker.cli", *others] if first == "weightloom" else [first, *others]
 
 
 @contextmanager
