@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from app.planning.config_repair import clean_tokenizer_config
 from app.planning.facts import ModelFacts
+from app.planning.parents import DEEPEST
 from app.planning.plan import Carry
 from app.planning.strict_json import BadJson, depth, load_object
 from app.recipe.findings import Finding, refuse
@@ -29,7 +30,6 @@ CLEANED = frozenset(
 """Taken over too, without keys that name code; so their text must be known."""
 LICENCE_FILE = re.compile(r"(LICEN[CS]E|NOTICE)([-_][\w-]{1,60})?(\.(txt|md|rst))?", re.ASCII | re.IGNORECASE)
 CHAT_TEMPLATE = "chat_template.jinja"
-_DEEPEST = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def _cleaned(name: str, text: str | None, without_template: bool) -> str | None:
         content = load_object(text.encode()) if text is not None else None
     except (BadJson, UnicodeEncodeError):
         return None
-    if content is None or depth(content) > _DEEPEST:
+    if content is None or depth(content) > DEEPEST:
         return None
     kept, dropped = clean_tokenizer_config(content)
     harmless = name == "generation_config.json" and all(path == "_from_model_config" for path, _ in dropped)

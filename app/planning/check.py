@@ -9,7 +9,8 @@ from app.planning.facts import ModelFacts
 from app.planning.layers import config_parts
 from app.planning.ledger import listed
 from app.planning.licences import check_licences
-from app.planning.parents import token_embedding
+from app.planning.parents import DEEPEST, token_embedding
+from app.planning.strict_json import depth, short
 from app.planning.tokenizers import TOKENIZER_FILES, agreement, difference
 from app.recipe.catalogue import METHODS, Method
 from app.recipe.findings import Finding
@@ -28,7 +29,7 @@ _BEHAVIOUR = (
 def check(recipe: Recipe, facts: Mapping[ModelRef, ModelFacts]) -> tuple[Finding, ...]:
     """Remarks on the parents of a recipe. Errors only for what the recipe itself lacks; the plan finds the others."""
     method = METHODS.get(recipe.merge_method)
-    refs = [ref for ref in recipe.parents() if ref in facts]
+    refs = [ref for ref in recipe.parents() if ref in facts and depth(facts[ref].config) <= DEEPEST]
     if method is None or not refs:
         return ()
     models = _donor_first(recipe, {str(ref): facts[ref] for ref in refs})
@@ -72,7 +73,7 @@ def _architecture(models: Models) -> Iterator[Finding]:
 def _kind(facts: ModelFacts) -> str:
     listed_classes = facts.config.get("architectures")
     first = listed_classes[0] if isinstance(listed_classes, list) and listed_classes else facts.config.get("model_type")
-    return str(first)[:60] if first else "unknown"
+    return short(first, 60) if isinstance(first, str) else "unknown"
 
 
 def _tokenizers(recipe: Recipe, models: Models) -> Iterator[Finding]:
@@ -135,7 +136,7 @@ def _setting(facts: ModelFacts, key: str) -> object:
 def _brief(value: object) -> str:
     if isinstance(value, dict | list):
         return "one value" if not isinstance(value, list) or len(value) > 4 else str(value)[:40]
-    return str(value)[:40]
+    return short(str(value), 40)
 
 
 def _dtypes(recipe: Recipe, models: Models) -> Iterator[Finding]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from app.planning.strict_json import short
 from app.recipe.findings import Finding
 
 TENSORS = "{tensors}"
 """Stands for the tensors' names in a finding's text."""
+LONGEST_NAME = 160
+"""Letters of a tensor's name that are shown."""
 
 
 class Ledger:
@@ -23,7 +26,11 @@ class Ledger:
 
     def findings(self) -> tuple[Finding, ...]:
         return tuple(
-            replace(finding, where=finding.where or names[0], text=finding.text.replace(TENSORS, listed(names)))
+            replace(
+                finding,
+                where=finding.where or short(names[0], LONGEST_NAME),
+                text=finding.text.replace(TENSORS, listed([short(name, LONGEST_NAME) for name in names])),
+            )
             for finding, names in self._found.items()
         )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from app.planning.layers import Structure, TensorPlace, position
 from app.planning.parents import Parents
+from app.planning.strict_json import short
 from app.recipe.catalogue import Method
 from app.recipe.findings import Finding, Refused, refuse
 from app.recipe.resolve import OUTSIDE_LAYERS
@@ -267,8 +268,9 @@ def _check_stackable(groups: Sequence[_Group], structure: Structure, parents: Pa
         if unlike:
             name = min(unlike, key=structure.order)
             yield Finding(
-                "error", "shape-mismatch", name, f"{name} is {size(mine[name].shape)} in {parents.name(first)} and "
-                f"{size(theirs[name].shape)} in {parents.name(other)}: their layers do not fit on each other.",
+                "error", "shape-mismatch", short(name), f"{short(name)} is {size(mine[name].shape)} in "
+                f"{parents.name(first)} and {size(theirs[name].shape)} in {parents.name(other)}: "
+                "their layers do not fit on each other.",
                 "Stack models of one architecture and size.",
             )  # fmt: skip
 

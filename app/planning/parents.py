@@ -10,7 +10,7 @@ from functools import cached_property
 from app.planning.facts import MERGEABLE, ModelFacts, TensorFacts
 from app.planning.layers import Structure, config_parts, position, read_structure
 from app.planning.module_names import EMBEDDINGS, outside_layers
-from app.planning.strict_json import depth
+from app.planning.strict_json import depth, short
 from app.recipe.findings import Finding
 from app.recipe.schema import ModelRef
 
@@ -19,7 +19,7 @@ _PACKED_SHARE = 0.25
 """Above this share of a model's elements in whole numbers, they are packed weights, not buffers.
 Masks (BOOL, or with a leading 1) do not count."""
 
-_DEEPEST = 30
+DEEPEST = 30
 """Levels of nesting accepted in a config."""
 
 
@@ -67,7 +67,8 @@ def token_embedding(facts: ModelFacts) -> TensorFacts | None:
     """The matrix with a row for each token: the embedding with as many rows as the config's vocabulary, else the
     one with most rows."""
     sizes = set(vocabulary_sizes(facts.config))
-    found = [one for one in facts.tensors.values() if len(one.shape) == 2 and outside_layers(one.name) == EMBEDDINGS]
+    matrices = [one for one in facts.tensors.values() if len(one.shape) == 2 and position(one.name).layer is None]
+    found = [one for one in matrices if outside_layers(one.name) == EMBEDDINGS]
     found.sort(key=lambda one: (one.shape[0] not in sizes, -one.shape[0], one.name))
     return found[0] if found else None
 
@@ -104,7 +105,7 @@ def unfit(ref: ModelRef, facts: ModelFacts) -> Iterator[Finding]:
     if not facts.tensors:
         yield Finding("error", "no-weights", str(ref), f"{ref} has no weights.", "Choose a model with safetensors.")
         return
-    if depth(facts.config) > _DEEPEST:
+    if depth(facts.config) > DEEPEST:
         yield Finding(
             "error", "bad-config", str(ref), f"The config.json of {ref} is nested too deeply.", "Use another version."
         )
@@ -126,13 +127,13 @@ def _quantised(facts: ModelFacts) -> str:
     others = [tensor for tensor in facts.tensors.values() if tensor.dtype not in MERGEABLE]
     for tensor in others:
         if tensor.dtype.startswith("F8") or _PACKED.search(tensor.name):
-            return f"{tensor.name} is {tensor.dtype}"
+            return f"{short(tensor.name)} is {tensor.dtype}"
     said = any(part.get("quantization_config") for _, part in config_parts(facts.config))
     matrices = [tensor for tensor in others if len(tensor.shape) > 1]
     if said and matrices:
-        return f"{matrices[0].name} is {matrices[0].dtype}"
+        return f"{short(matrices[0].name)} is {matrices[0].dtype}"
     packed = [tensor for tensor in matrices if tensor.dtype != "BOOL" and tensor.shape[0] > 1]
     if sum(tensor.elements for tensor in packed) > _PACKED_SHARE * facts.parameters:
         largest = max(packed, key=lambda tensor: tensor.elements)
-        return f"{largest.name} is {largest.dtype}"
+        return f"{short(largest.name)} is {largest.dtype}"
     return ""

@@ -65,7 +65,7 @@ class StepMaker:
             (member.parent, member.name): self.parents.facts[member.parent].tensors.get(member.name)
             for member in wanted.everyone
         }
-        if outside_layers(wanted.name) == HEAD:
+        if wanted.layer is None and outside_layers(wanted.name) == HEAD:
             shapes = {tensor.shape for tensor in found.values() if tensor is not None}
             found = {key: tensor or self._stand_in(*key, shapes) for key, tensor in found.items()}
         parts = [

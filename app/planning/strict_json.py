@@ -50,13 +50,13 @@ def depth(value: object) -> int:
     return deepest
 
 
-def short(value: object) -> str:
+def short(value: object, most: int = 80) -> str:
     """A value from a file, fit for a message. Never walks into nested values, which may be deep."""
     if isinstance(value, list):
         value = str(value[:8]) if all(isinstance(one, int | float) for one in value) else "[...]"
     text = value if isinstance(value, str) else f"a {type(value).__name__}"
     text = text if text.isprintable() else text.encode("unicode_escape").decode()
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
