@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["status", "cut", "stall", "slow", "ignore-range", "swap", "longer", "shorter"]
+Kind = Literal["status", "hang", "cut", "stall", "slow", "ignore-range", "swap", "longer", "shorter"]
 App = Callable[..., Any]
 Message = dict[str, Any]
 
@@ -23,10 +23,10 @@ class Cut(Exception):
 class Fault:
     """One thing that goes wrong.
 
-    ``status`` answers with ``status``, ``headers`` and ``body``. ``cut`` closes the connection after ``after`` bytes
-    of body, ``stall`` sends nothing more after them, ``slow`` sends ``after`` bytes every 10 ms. ``ignore-range``
-    answers 200 with the whole file. ``swap`` sends other bytes of the same length. ``longer`` and ``shorter`` send
-    ``after`` bytes more or less than asked for, with a Content-Length that fits.
+    ``status`` answers with ``status``, ``headers`` and ``body``; ``hang`` never answers. ``cut`` closes the connection
+    after ``after`` bytes of body, ``stall`` sends nothing more after them, ``slow`` sends ``after`` bytes every 10 ms.
+    ``ignore-range`` answers 200 with the whole file. ``swap`` sends other bytes of the same length. ``longer`` and
+    ``shorter`` send ``after`` bytes more or less than asked for, with a Content-Length that fits.
     Concerns requests whose path contains ``path`` (a regular expression) and whose method is ``method``; skips the
     first ``skip`` of them and then happens ``times`` times (None: always).
     """
@@ -92,6 +92,9 @@ class Faults:
         fault = self._next_fault(entry)
         if fault and fault.kind == "status":
             await _answer(fault, entry, send)
+            return
+        if fault and fault.kind == "hang":
+            await self._until_over(receive)
             return
         if fault and fault.kind == "ignore-range":
             scope = scope | {"headers": [pair for pair in scope["headers"] if pair[0] != b"range"]}

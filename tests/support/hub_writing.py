@@ -51,7 +51,7 @@ async def preupload(request: Request) -> Response:
     answers = []
     for file in (await request.json())["files"]:
         lfs = LFS_NAMES.fullmatch(file["path"]) is not None or file["size"] >= LFS_SIZE
-        oid = files[file["path"]].oid if file["path"] in files else None
+        oid = files[file["path"]].etag if file["path"] in files else None
         answers.append(
             {"path": file["path"], "uploadMode": "lfs" if lfs else "regular", "shouldIgnore": False, "oid": oid}
         )
