@@ -61,7 +61,7 @@ def carried_files(donor: int, parents: Sequence[ModelFacts], template: str | Non
         elif is_carried(file.name) and not (chosen is not None and file.name.startswith("chat_template.")):
             carries.append(Carry(donor, file.name))
     if chosen is not None:
-        texts[CHAT_TEMPLATE] = chosen
+        texts[CHAT_TEMPLATE] = chosen.encode("utf-8", "replace").decode()
     return Carried(tuple(carries), texts, tuple(findings))
 
 
@@ -76,7 +76,7 @@ def chat_template_of(facts: ModelFacts) -> str | None:
     if template is not None:
         return template
     try:
-        found = load_object(facts.texts.get("tokenizer_config.json", "{}").encode()).get("chat_template")
+        found = load_object(facts.texts.get("tokenizer_config.json", "{}").encode(), infinite=True).get("chat_template")
     except (BadJson, UnicodeEncodeError):
         return None
     if isinstance(found, list):
@@ -101,7 +101,7 @@ def _template(wish: str, parents: Sequence[ModelFacts]) -> str | None:
 def _cleaned(name: str, text: str | None, without_template: bool) -> str | None:
     """The file's new text; empty when it may stay as it is; None when it cannot be read."""
     try:
-        content = load_object(text.encode()) if text is not None else None
+        content = load_object(text.encode(), infinite=True) if text is not None else None
     except (BadJson, UnicodeEncodeError):
         return None
     if content is None or depth(content) > DEEPEST:
@@ -113,7 +113,7 @@ def _cleaned(name: str, text: str | None, without_template: bool) -> str | None:
         dropped.append(("chat_template", None))
     if not dropped or harmless:
         return ""
-    return json.dumps(kept, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(kept, indent=2) + "\n"
 
 
 def _unreadable(name: str, ref: str) -> Finding:

@@ -100,13 +100,11 @@ class Structure:
 def read_structure(facts: ModelFacts) -> Structure:
     """Find the stacks and the main one: the one whose length the config gives, else the largest."""
     stacks = layer_stacks(facts)
-    main = next(iter(stacks), None)
-    for _, _, count in layer_counts(facts.config):
-        match = next((prefix for prefix, layers in stacks.items() if layers == count), None)
-        if match is not None:
-            main = match
-            break
-    return Structure(stacks, main, _ambiguous(facts, stacks))
+    for path, _, count in layer_counts(facts.config):
+        main = next((prefix for prefix, layers in stacks.items() if layers == count), None)
+        if main is not None:
+            return Structure(stacks, main, _ambiguous(facts, stacks, named=bool(path)))
+    return Structure(stacks, next(iter(stacks), None), _ambiguous(facts, stacks, named=False))
 
 
 def layer_stacks(facts: ModelFacts) -> dict[str, int]:
@@ -151,11 +149,12 @@ def _is_stack(layers: Mapping[int, set[str]]) -> bool:
     return bool(shared) and max(map(len, layers.values())) >= _FEWEST_SUFFIXES
 
 
-def _ambiguous(facts: ModelFacts, stacks: Mapping[str, int]) -> bool:
-    if len(stacks) < 2:
-        return False
+def _ambiguous(facts: ModelFacts, stacks: Mapping[str, int], named: bool) -> bool:
+    """``named``: a part of the config (``text_config``) tells which stack is meant."""
     if facts.config.get("is_encoder_decoder") is True:
-        return True
+        return len(stacks) > 1
+    if len(stacks) < 2 or named:
+        return False
     first, second = (_elements(facts, prefix) for prefix in list(stacks)[:2])
     return second * 2 > first
 

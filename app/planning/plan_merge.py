@@ -65,7 +65,7 @@ def _files_beside(recipe: Recipe, parents: Parents, donor: int, laid_out: Outlin
     """What lies beside the weights: config.json, tokenizer, licence."""
     repaired = result_config(parents, donor, laid_out, steps)
     carried = carried_files(donor, parents.facts, recipe.chat_template)
-    config = json.dumps(repaired.config, indent=2, ensure_ascii=False) + "\n"
+    config = json.dumps(repaired.config, indent=2) + "\n"
     corrected = told(repaired.changes)
     findings = (*([corrected] if corrected else []), *repaired.findings, *carried.findings)
     return Carried(carried.carries, {**carried.texts, "config.json": config}, findings)

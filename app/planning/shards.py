@@ -42,7 +42,7 @@ def write_index(shards: Sequence[Shard]) -> dict[str, str]:
         },
         "weight_map": {step.name: file for step, file in sorted(steps, key=lambda pair: pair[0].name)},
     }
-    return {INDEX_FILE: json.dumps(content, indent=2, ensure_ascii=False) + "\n"}
+    return {INDEX_FILE: json.dumps(content, indent=2) + "\n"}
 
 
 def nbytes(step: Step) -> int:

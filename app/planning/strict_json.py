@@ -12,14 +12,18 @@ class BadJson(ValueError):
     """What is wrong, as the rest of a sentence that begins with the file's name."""
 
 
-def load_object(raw: bytes, integer: Callable[[str], int] | None = None) -> dict[str, Any]:
+def load_object(raw: bytes, integer: Callable[[str], int] | None = None, *, infinite: bool = False) -> dict[str, Any]:
     """The object in ``raw``. ``integer`` reads whole numbers from their digits and may raise ValueError.
+    ``infinite`` accepts NaN and Infinity, which some models' configs hold (``time_step_limit: [0.0, Infinity]``).
 
     Raises BadJson. Lone surrogates written as escapes are kept: encode what you use.
     """
     try:
         content = json.loads(
-            raw.decode("utf-8"), object_pairs_hook=_pairs, parse_int=integer or _integer, parse_constant=_constant
+            raw.decode("utf-8"),
+            object_pairs_hook=_pairs,
+            parse_int=integer or _integer,
+            parse_constant=float if infinite else _constant,
         )
     except UnicodeDecodeError as error:
         raise BadJson("is not UTF-8 text") from error

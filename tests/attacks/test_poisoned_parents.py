@@ -94,6 +94,8 @@ def test_most_frequent_template():
     named = [{"name": "tool_use", "template": "t"}, {"name": "default", "template": TEMPLATE}]
     several = facts("o/b", {}, texts={"tokenizer_config.json": json.dumps({"chat_template": named})})
     other = facts("o/c", {}, texts={"chat_template.jinja": "other {{ x }}"})
+    broken = facts("o/e", {}, texts={"tokenizer_config.json": '{"chat_template": "{{ x }}\\ud800"}'})
+    assert carried_files(0, [broken], "auto").texts["chat_template.jinja"].encode() == b"{{ x }}?"
     none = facts("o/d", {}, texts={"tokenizer_config.json": '{"chat_template": 7}'})
     assert carried_files(0, [other, inline, several, none], "auto").texts["chat_template.jinja"] == TEMPLATE
     assert "chat_template.jinja" not in carried_files(0, [none], "auto").texts

@@ -60,6 +60,13 @@ def test_architectures():
     assert "39 of 39" in remark.text
 
 
+def test_tensors_that_do_not_line_up_are_counted():
+    remark = found(LINEAR, facts("o/a", llama_shapes(head=False)), facts("o/b", llama_shapes()))["same-architecture"]
+    assert "38 of 39" in remark.text
+    far = found(LINEAR, facts("o/a", llama_shapes(hidden=16)), facts("o/b", llama_shapes()))
+    assert "same-architecture" not in far
+
+
 def test_tokenizers_and_templates():
     mine = {"tokenizer.json": json.dumps({"model": {"vocab": {"a": 0, "b": 1}}}), "chat_template.jinja": "{{a}}"}
     theirs = {"tokenizer.json": json.dumps({"model": {"vocab": {"a": 1, "b": 0}}}), "chat_template.jinja": "{{b}}"}

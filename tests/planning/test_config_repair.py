@@ -207,6 +207,15 @@ slices:
     assert "num_hidden_layers 4 → 6" in finding.text
 
 
+def test_what_is_no_text_does_not_break_the_files():
+    """A lone surrogate and an infinite number are legal in a config as Python reads it."""
+    odd = llama_config(note="\ud800", time_step_limit=[0.0, float("inf")])
+    text = "merge_method: passthrough\nmodels: [{model: o/a}]\nchat_template: '{{x}}'\n"
+    plan = make_plan(recipe(text), family(facts("o/a", llama_shapes(), odd)))
+    assert json.loads(plan.texts["config.json"].encode())["note"] == "\ud800"
+    assert json.loads(plan.texts["config.json"])["time_step_limit"][1] == float("inf")
+
+
 def test_deeply_nested_config_is_refused_not_crashed_on():
     from app.recipe.findings import Refused
 

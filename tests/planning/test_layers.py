@@ -134,6 +134,7 @@ def test_main_stack_by_config_not_by_size():
     config = {"text_config": {"num_hidden_layers": 6}, "vision_config": {"num_hidden_layers": 24}}
     structure = read_structure(facts(names, config, {"vision": 100, "language": 10}))
     assert structure.main == "language_model.model.layers"
+    assert not structure.ambiguous
     assert list(structure.stacks) == ["vision_tower.encoder.layers", "language_model.model.layers"]
     assert not structure.after_layers("vision_tower.post_layernorm.weight")
     assert structure.after_layers("language_model.model.norm.weight")
