@@ -14,8 +14,9 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -25,6 +26,8 @@ from app.recipe.references import COMMIT, REVISION, is_hub_id
 
 _ETAG = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _LOCK_POLL = 0.1
+UNFINISHED = ".weightloom.incomplete"
+"""How the file of a download on its way ends; it begins with the blob's name."""
 
 
 def default_cache() -> Path:
@@ -119,6 +122,17 @@ class HubCache:
             yield
         finally:
             lock.release()
+
+    def forget_unfinished(self, older_than: float) -> int:
+        """Remove what is left of downloads that nobody went on with for so many seconds. Returns the bytes freed."""
+        freed = 0
+        for path in self.root.glob(f"models--*/blobs/*{UNFINISHED}"):
+            with suppress(OSError):
+                found = path.stat()
+                if found.st_mtime < time.time() - older_than:
+                    path.unlink()
+                    freed += found.st_blocks * 512
+        return freed
 
     def free(self) -> int:
         """Bytes free where the cache lies, or will lie."""

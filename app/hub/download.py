@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 from collections.abc import Callable
 from contextlib import closing
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import httpx2
 
-from app.hub.cache import HubCache, content_name
+from app.hub.cache import UNFINISHED, HubCache, content_name
 from app.hub.errors import About, Trouble, trouble_of, unreachable
 from app.hub.partial import Partial
 from app.hub.ranges import first_byte, resolve_path
@@ -24,6 +25,7 @@ TICK = 0.1
 ENOUGH = 1 << 20
 """Bytes after which a connection that broke counts as having worked."""
 _HASHED_AT_ONCE = 8 << 20
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
 
 def nothing(*_: object) -> None:
@@ -51,25 +53,31 @@ def download(
     cancel; bytes that came stay for the next attempt. ``on_wait(seconds, why)`` tells of a pause. ``branch``: also
     note that this branch stood for this commit. All are called in the calling thread.
 
-    Raises Refused: ``download-failed``, ``checksum-mismatch``, ``disk-full``, ``gated``, ``repo-not-found``...
+    Raises Refused: ``download-failed``, ``checksum-mismatch``, ``disk-full``, ``cache-not-writable``, ``gated``...
     """
     check()
     blob = cache.blob(repo, file)
     if blob is None:
         raise _failed(repo, file.name, "the Hub names no hash for it, so it could not be checked")
-    if cache.find(repo, commit, file) is None:
-        with cache.lock(repo, file, check):
-            if cache.find(repo, commit, file) is None:
-                about = About(transport.endpoint, repo, file=file.name, signed=bool(token))
-                caller = _Caller(on_bytes, check, on_wait)
-                _Fetch(transport, about, commit, file, token, patience, caller).into(blob)
-            else:
-                on_bytes(file.size)
-    else:
-        on_bytes(file.size)
-    if branch is not None:
-        cache.remember(repo, branch, commit)
-    return cache.link(repo, commit, file)
+    about = About(transport.endpoint, repo, file=file.name, signed=bool(token))
+    fetch = _Fetch(transport, about, commit, file, token, patience, _Caller(on_bytes, check, on_wait))
+    try:
+        if cache.find(repo, commit, file) is None:
+            with cache.lock(repo, file, check):
+                if cache.find(repo, commit, file) is None:
+                    fetch.into(blob)
+        if branch is not None:
+            cache.remember(repo, branch, commit)
+        place = cache.link(repo, commit, file)
+    except OSError as error:
+        if error.errno not in _NOT_WRITABLE:
+            raise
+        raise refuse(
+            "cache-not-writable", repo, f"{cache.root} cannot be written to ({error.strerror}).",
+            "Let this account write there, or set HF_HOME to a folder where it may.",
+        ) from error  # fmt: skip
+    fetch.tell(file.size)
+    return place
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +108,17 @@ class _Fetch:
         self.told = 0
 
     def into(self, blob: Path) -> None:
-        unfinished = blob.with_name(f"{blob.name}.weightloom.incomplete")
+        unfinished = blob.with_name(blob.name + UNFINISHED)
         with closing(Partial(unfinished, self.file.size, self.file.name)) as partial:
             for _ in range(2):
-                self._tell(partial)
+                self.tell(partial.present)
                 if not partial.complete:
                     asyncio.run(self._fill(partial))
                 if self._is_whole(partial):
                     partial.publish(blob)
                     return
                 partial.start_over()
-            self._tell(partial)
+            self.tell(partial.present)
             partial.path.unlink()
             raise refuse(
                 "checksum-mismatch", self.about.what,
@@ -118,10 +126,11 @@ class _Fetch:
                 "Something on the way changes or damages it: check the network, a proxy or mirror, and the disk.",
             )  # fmt: skip
 
-    def _tell(self, partial: Partial) -> None:
-        if partial.present != self.told:
-            self.caller.on_bytes(partial.present - self.told)
-            self.told = partial.present
+    def tell(self, present: int) -> None:
+        """Report how many bytes are here, as the difference to the last report."""
+        if present != self.told:
+            self.caller.on_bytes(present - self.told)
+            self.told = present
 
     async def _fill(self, partial: Partial) -> None:
         """Fetch what is missing, all segments side by side."""
@@ -134,7 +143,7 @@ class _Fetch:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
-                self._tell(partial)
+                self.tell(partial.present)
 
     async def _watch(self, partial: Partial, tasks: set[asyncio.Task[None]]) -> None:
         waiting = set(tasks)
@@ -142,7 +151,7 @@ class _Fetch:
             ended, waiting = await asyncio.wait(waiting, timeout=TICK, return_when=asyncio.FIRST_EXCEPTION)
             for task in ended:
                 task.result()
-            self._tell(partial)
+            self.tell(partial.present)
             self.caller.check()
 
     async def _segment(self, client: httpx2.AsyncClient, partial: Partial, index: int) -> None:

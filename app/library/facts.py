@@ -31,6 +31,7 @@ from app.recipe.schema import ModelRef
 ASK_AGAIN = 60.0
 """Seconds after which the Hub is asked again what a branch stands for and whether a token may see it."""
 _FOREVER = 30 * 24 * 3600.0
+_ADDRESS = re.compile(r"https?://[^/]+/([\w.-]+/[\w.-]+)", re.ASCII)
 _FOLDER = re.compile(r"\.{0,2}/|~|\.{1,2}$")
 
 
@@ -91,7 +92,12 @@ class Library:
         return cache.snapshot(ref.name, commit)
 
     def search(self, query: str, limit: int = 8, token: str | None = None) -> Found:
-        """Local models and Hub models whose name fits. Never raises: a Hub that cannot be asked is a finding."""
+        """Local models and Hub models whose name fits. Never raises: a Hub that cannot be asked is a finding.
+
+        The address of a model's page finds that model.
+        """
+        address = _ADDRESS.match(query.strip())
+        query = address[1] if address else query
         words = query.lower().split()
         names = [name for name in self.roots.models() if all(word in name.lower() for word in words)]
         local = tuple(ModelHit(name) for name in names[:limit])

@@ -27,6 +27,9 @@ TEXTS: Mapping[str, int] = MappingProxyType(
         "tokenizer_config.json": 8_000_000,
         "special_tokens_map.json": 1_000_000,
         "chat_template.jinja": 1_000_000,
+        "preprocessor_config.json": 1_000_000,
+        "processor_config.json": 1_000_000,
+        "video_preprocessor_config.json": 1_000_000,
         ADAPTER_CONFIG: 1_000_000,
     }
 )
@@ -186,7 +189,7 @@ def _check_quantised(config: Mapping[str, Any], tensors: Mapping[str, TensorFact
 
 def _object(raw: bytes, name: str) -> dict[str, Any]:
     try:
-        return load_object(raw)
+        return load_object(raw, infinite=True)  # some configs have bounds of Infinity
     except BadJson as error:
         raise refuse("bad-config", name, f"{name} {error}.", "Repair the file, or use another version.") from error
 

@@ -451,6 +451,27 @@ def test_another_failure_of_the_disk_is_not_hidden(single: Model, monkeypatch: p
             single.fetch()
 
 
+def test_a_cache_that_cannot_be_written_is_told(single: Model, hub: StandInHub) -> None:
+    single.cache.write_text("not a folder")
+    assert single.refusal() == "cache-not-writable"
+
+
+def test_what_nobody_went_on_with_is_forgotten_in_the_end(single: Model, hub: StandInHub) -> None:
+    hub.fault("stall", NAME, after=500_000, times=None)
+    with pytest.raises(Stop):
+        single.fetch(check=single.after(500_000))
+    (unfinished,) = (single.cache / "models--alice--model" / "blobs").iterdir()
+    cache = single.client.cache
+    assert cache.forget_unfinished(3600) == 0
+    os.utime(unfinished, (time.time() - 7200, time.time() - 7200))
+    assert cache.forget_unfinished(3600) >= len(BIG)
+    assert single.blobs == set()
+    hub.heal()
+    single.fetch_whole()
+    assert cache.forget_unfinished(-3600) == 0
+    assert single.pointer.is_file()
+
+
 def test_a_filesystem_without_preallocation_works(single: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: object) -> int:
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))

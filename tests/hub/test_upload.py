@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -218,7 +219,8 @@ def test_the_token_is_in_no_argument_variable_log_or_file(
     seen: list[str] = []
 
     def watch() -> None:
-        seen.extend(f"{child.cmdline()} {child.environ()}" for child in psutil.Process().children())
+        with suppress(psutil.Error):  # it may end at any moment
+            seen.extend(f"{child.cmdline()} {child.environ()}" for child in psutil.Process().children())
 
     send(hub, folder, check=watch)
     assert any("app.hub.uploading" in one for one in seen)

@@ -212,6 +212,8 @@ def test_search_merges_disk_and_hub(library: Library, hub: StandInHub, tmp_path:
     hit = found.models[1]
     assert (hit.downloads, hit.likes, hit.licence, hit.gated, hit.dtype) == (3, 2, "mit", True, "BF16")
     assert hit.parameters == library.facts(ModelRef("local:disk/tiny-llama")).parameters
+    page = f"{hub.endpoint}/alice/tiny-llama/tree/main"
+    assert [model.id for model in library.search(page).models] == ["alice/tiny-llama"]
     assert [model.id for model in library.search("").models] == ["local:disk/tiny-llama"]
     hub.fault("status", "/api/models", times=None)
     broken = library.search("llama")
@@ -247,3 +249,24 @@ def test_on_the_command_line_a_folder_wins(hub: StandInHub, tmp_path: Path, monk
 
 def test_without_a_hub_only_local_models_are_known(tmp_path: Path) -> None:
     assert code(Library(None, LocalRoots({})), MODEL) == "no-hub"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "http://169.254.169.254/latest", "//evil.test/x", "hf://a/b", "file:///etc/passwd", "a/b/c", "a/..", "../b",
+        "a", "a／b", "a/b．．", "a/b?x=1", "a/b#x", "a/b%2e%2e", "user:pass@host/x", "a/b\n", "",
+    ],
+)  # fmt: skip
+def test_only_model_ids_are_ever_asked_for(library: Library, hub: StandInHub, name: str) -> None:
+    with pytest.raises(Refused) as refused:
+        library.facts(ModelRef(name))
+    assert refused.value.findings[0].code == "bad-reference"
+    assert not hub.seen
+
+
+def test_a_revision_cannot_leave_its_place_in_the_address(library: Library, hub: StandInHub) -> None:
+    hub.add("alice/model", {"config.json": "{}"})
+    for revision in ("../../../whoami-v2", "main?x=1", "main#x", "a/../../b"):
+        assert code(library, ModelRef("alice/model", revision)) == "revision-not-found"
+    assert {entry.query for entry in hub.seen} == {"blobs=true"}
