@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from redis.asyncio import Redis
 from sqlalchemy import Engine
 
@@ -19,6 +19,7 @@ from app.jobs.store import Store
 from app.library.facts import Library
 from app.library.local import LocalRoots
 from app.settings import Settings
+from app.sharing.store import SharedRecipes
 from app.storage.base import Artifacts
 from app.storage.local import LocalArtifacts
 from app.web.limits import StreamLimit
@@ -36,9 +37,12 @@ class Services:
     vault: Vault
     library: Library
     artifacts: Artifacts
+    shared: SharedRecipes
     redis: Redis
     stopping: Stopping = field(default_factory=Stopping)
     streams: StreamLimit = field(default_factory=StreamLimit)
+    health_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
+    """Kept apart, so that the health check needs no thread that slow requests hold."""
 
 
 @asynccontextmanager
@@ -52,7 +56,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     redis = connect(settings)
     library = Library(HubClient(settings.hub_endpoint), LocalRoots(settings.model_roots))
     artifacts = LocalArtifacts(settings.artifacts)
-    services = Services(settings, engine, jobs, queue, Vault(settings, made), library, artifacts, redis)
+    services = Services(
+        settings, engine, jobs, queue, Vault(settings, made), library, artifacts, SharedRecipes(made), redis
+    )  # fmt: skip
     try:
         with services.stopping.watching():
             yield services

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from starlette.testclient import TestClient
@@ -48,6 +50,28 @@ def test_redis_hangs_and_comes_back(settings: Settings, own_redis: RedisServer) 
         deadline = time.monotonic() + 10
         while client.get("/healthz").status_code != 200:
             assert time.monotonic() < deadline
+
+
+def test_busy_threads_do_not_make_it_ill(with_redis: Settings) -> None:
+    """A hundred requests that wait for a slow Hub take every thread there is, but those of the health check."""
+    app = create_app(with_redis)
+    waiting, go_on = threading.Semaphore(0), threading.Event()
+
+    def slow() -> str:
+        waiting.release()
+        go_on.wait(30)
+        return "late"
+
+    app.add_api_route("/api/test/slow", slow)
+    with browser(app) as client, ThreadPoolExecutor(100) as pool:
+        answers = [pool.submit(client.get, "/api/test/slow") for _ in range(100)]
+        try:
+            for _ in range(40):
+                assert waiting.acquire(timeout=20)
+            assert client.get("/healthz").status_code == 200
+        finally:
+            go_on.set()
+        assert {answer.result().status_code for answer in answers} == {200}
 
 
 def test_the_database_is_broken(with_redis: Settings, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from anyio import create_task_group, move_on_after, to_thread
+from anyio import CapacityLimiter, create_task_group, move_on_after, to_thread
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from redis import RedisError
@@ -39,16 +39,16 @@ async def _look_at_database(services: Services, parts: dict[str, Any]) -> None:
             connection.execute(text("SELECT 1"))
         return len(services.jobs.workers())
 
-    workers = await _within(PATIENCE, look)
+    workers = await _within(PATIENCE, look, services.health_threads)
     if workers is not None:
         parts.update(database="ok", workers=workers)
 
 
-async def _within(seconds: float, look: Callable[[], int]) -> int | None:
+async def _within(seconds: float, look: Callable[[], int], threads: CapacityLimiter) -> int | None:
     """What ``look`` finds in a thread, or None when it fails or takes longer; the thread is then left to itself."""
     with move_on_after(seconds):
         try:
-            return await to_thread.run_sync(look, abandon_on_cancel=True)
+            return await to_thread.run_sync(look, abandon_on_cancel=True, limiter=threads)
         except (SQLAlchemyError, OSError):
             return None
     return None
