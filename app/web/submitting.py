@@ -8,12 +8,12 @@ from app.jobs.models import Job
 from app.jobs.store import NewJob
 from app.planning.pinning import pin
 from app.planning.plan import Plan
+from app.planning.plan_merge import RECIPE_FILE
 from app.preflight import Preflight
 from app.recipe.catalogue import METHODS
 from app.recipe.findings import Finding, Refused, refuse
 from app.recipe.identity import recipe_hash
 from app.recipe.schema import ModelRef, Recipe
-from app.recipe.writing import write_recipe
 from app.web.checking import check
 from app.web.errors import Failed
 from app.web.services import Services
@@ -54,15 +54,15 @@ def check_key(key: str | None) -> None:
 
 
 def _new_job(text: str, checked: Preflight, plan: Plan, key: str | None) -> NewJob:
-    pinned = pin(plan.recipe, checked.facts, plan.seed)
+    parents = pin(plan.recipe, checked.facts, None).parents()
     return NewJob(
         kind="merge",
         recipe=text,
         title=title(plan.recipe),
         seed=plan.seed,
         recipe_hash=recipe_hash(plan.recipe),
-        pinned=write_recipe(pinned),
-        parents=[str(parent) for parent in pinned.parents()],
+        pinned=plan.texts[RECIPE_FILE],
+        parents=[str(parent) for parent in parents],
         idempotency_key=key,
     )
 
