@@ -23,7 +23,7 @@ from app.library.card import CARD, LONGEST, licence_and_bases
 from app.library.headers import Contents, Piece, read_model
 from app.library.local import LocalFiles, LocalRoots
 from app.library.remote import HubFiles
-from app.planning.facts import ModelFacts
+from app.planning.facts import FileFacts, ModelFacts
 from app.recipe.findings import Finding, Refused, refuse
 from app.recipe.references import COMMIT, is_hub_id, parse_reference
 from app.recipe.schema import ModelRef
@@ -54,6 +54,7 @@ class Library:
         self.hub, self.roots, self._folder = hub, roots, folder
         self._infos: Fading[RepoInfo] = Fading(ASK_AGAIN, most=512)
         self._contents: Fading[Contents] = Fading(_FOREVER, most=64)
+        self._local_ids: Fading[tuple[FileFacts, ...]] = Fading(_FOREVER, most=64)
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="headers")
 
     def close(self) -> None:
@@ -153,7 +154,7 @@ class Library:
             ref=str(ref),
             config=contents.config,
             tensors=contents.tensors,
-            files=tuple(source.files.values()),
+            files=self._local_ids.get((str(place), source.fingerprint), source.with_content_ids),
             texts=contents.texts,
             licence=licence,
             base_models=bases,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.hub.fading import Fading
@@ -17,6 +18,8 @@ DEEPEST = 5
 """Folders below a root that are looked into."""
 MOST_FOLDERS = 20_000
 MOST_MODELS = 2_000
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt", "spiece.model")
+LARGEST_TOKENIZER = 128_000_000
 _SCHEME = "local:"
 
 
@@ -137,6 +140,18 @@ class LocalFiles:
             files[path.name] = FileFacts(path.name, found.st_size, present=True)
             marks.append((path.name, found.st_size, found.st_mtime_ns, found.st_ino))
         return cls(folder, files, tuple(marks))
+
+    def with_content_ids(self) -> tuple[FileFacts, ...]:
+        """The files, those of the tokenizer with the ids the Hub would give them, so that the two can be compared."""
+        return tuple(
+            self._identified(file) if file.name in TOKENIZER_FILES and file.size <= LARGEST_TOKENIZER else file
+            for file in self.files.values()
+        )
+
+    def _identified(self, file: FileFacts) -> FileFacts:
+        content = self._read(Piece(file.name, 0, file.size))
+        blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+        return replace(file, sha256=hashlib.sha256(content).hexdigest(), oid=blob)
 
     def read(self, pieces: list[Piece]) -> list[bytes]:
         """The bytes of each piece; fewer when a file was cut meanwhile. Raises Refused."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from app.library.facts import Library
 from app.library.local import LocalRoots
 from app.recipe.findings import Refused
+from app.recipe.schema import ModelRef
 from tests.support.tiny_models import make_tiny
 
 
@@ -122,3 +126,18 @@ def test_a_new_model_shows_up_by_itself(tmp_path: Path, monkeypatch: pytest.Monk
     assert roots.models() == ("local:disk/fresh",)
     clock[0] = 12.0
     assert roots.models() == ("local:disk/renamed",)
+
+
+def test_tokenizers_of_two_folders_can_be_compared(tmp_path: Path) -> None:
+    one = make_tiny(tmp_path / "one", seed=1)
+    make_tiny(tmp_path / "two", seed=2, base=one)
+    library = Library(None, LocalRoots({"models": tmp_path}))
+    facts = [library.facts(ModelRef(f"local:models/{name}")) for name in ("one", "two")]
+    ids = [{file.name: (file.sha256, file.oid) for file in each.files}["tokenizer.json"] for each in facts]
+    content = (one / "tokenizer.json").read_bytes()
+    assert ids[0] == ids[1]
+    assert ids[0][0] == hashlib.sha256(content).hexdigest()
+    described = subprocess.run(
+        ["git", "hash-object", one / "tokenizer.json"], capture_output=True, text=True, check=True
+    )
+    assert ids[0][1] == described.stdout.strip()
