@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
@@ -12,6 +13,8 @@ from starlette.testclient import TestClient
 
 from app.recipe.findings import refuse
 from app.web.errors import not_found
+from app.web.rendering import Templates
+from app.web.static_files import Static
 from tests.web.test_security import missing_headers
 
 SECRET = "hf_CANARYCANARYCANARYCANARY"
@@ -114,3 +117,22 @@ def test_a_bad_body_names_the_field_and_never_repeats_the_value(client: TestClie
 def test_headers_of_an_error_stay(client: TestClient) -> None:
     assert client.get("/api/test/teapot").headers["x-tea"] == "Earl Grey"
     assert client.get("/api/test/takes").headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize("broken", [None, "{{ nowhere.to_be_found }}", "{% if %}", "{{ static('none.css') }}"])
+def test_when_the_error_page_itself_fails_a_plain_one_goes_out(
+    app: FastAPI, client: TestClient, tmp_path: Path, broken: str | None
+) -> None:
+    if broken is not None:
+        (tmp_path / "pages").mkdir()
+        (tmp_path / "pages/error.html").write_text(broken)
+    (tmp_path / "static").mkdir()
+    app.state.templates = Templates(tmp_path, Static(tmp_path / "static"))
+    for path, status in (("refused", 422), ("crash", 500), ("nowhere", 404)):
+        answer = client.get(f"/test/{path}")
+        assert answer.status_code == status
+        assert answer.text.startswith("<!doctype html>")
+        assert '<a href="/">' in answer.text
+        assert missing_headers(answer.headers) == {}
+    assert "Name another." in client.get("/test/refused").text
+    assert not {"\x1b", "\u202e"} & set(client.get("/test/refused").text)
