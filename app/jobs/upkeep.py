@@ -11,7 +11,7 @@ from sqlalchemy import and_, delete, or_, select, update
 from app.db import Sessions
 from app.jobs.claim import MAX_CRASHES
 from app.jobs.models import Job, JobEvent, Worker
-from app.jobs.states import ACTIVE, ENDED, after, before
+from app.jobs.states import ENDED, after, before
 from app.jobs.store import FRESH_SECONDS, Clock
 from app.recipe.findings import Finding
 
@@ -42,11 +42,12 @@ class Upkeep:
         with self._sessions() as session:
             return session.scalars(select(Job).where(Job.worker == name, Job.state == "running")).all()
 
-    def expire(self, job: Job) -> None:
-        """The process that held it is dead: do not wait for its lease to run out."""
-        held = and_(Job.id == job.id, Job.epoch == job.epoch, Job.state == "running")
+    def expire(self, job: Job) -> bool:
+        """The process that held it is dead: do not wait for its lease to run out. False when that was known before."""
+        held = and_(Job.id == job.id, Job.epoch == job.epoch, Job.state == "running", Job.lease_until > 0)
         with self._sessions.begin() as session:
-            session.execute(update(Job).where(held).values(lease_until=0.0))
+            expired = session.execute(update(Job).where(held).values(lease_until=0.0).returning(Job.id))
+            return expired.one_or_none() is not None
 
     def due(self, patience: float) -> Sequence[Job]:
         """Jobs that wait for a worker with no message sent in the last ``patience`` seconds, oldest first: queued ones,
@@ -92,19 +93,12 @@ class Upkeep:
             session.add(JobEvent(job_id=job.id, at=now, kind="done", text=text, data=data))
             return True
 
-    def active(self) -> frozenset[str]:
-        """The ids of the jobs that wait or run: their folders are in use."""
+    def unwanted(self, ids: Collection[str], kept_until: float) -> frozenset[str]:
+        """Those of ``ids`` whose job came to nothing: cancelled, or failed before ``kept_until`` (Unix seconds), too
+        long ago for a retry. Ids without a row are not among them: this may be the wrong database."""
+        lost = or_(Job.state == "cancelled", and_(Job.state == "failed", Job.finished_at < kept_until))
         with self._sessions() as session:
-            return frozenset(session.scalars(select(Job.id).where(Job.state.in_(ACTIVE))))
-
-    def keep_for_retry(self, since: float) -> frozenset[str]:
-        """The ids of the jobs that failed after ``since`` (Unix seconds): a retry may go on with their shards."""
-        with self._sessions() as session:
-            return frozenset(session.scalars(select(Job.id).where(Job.state == "failed", Job.finished_at > since)))
-
-    def succeeded(self, ids: Collection[str]) -> frozenset[str]:
-        with self._sessions() as session:
-            return frozenset(session.scalars(select(Job.id).where(Job.id.in_(ids), Job.state == "succeeded")))
+            return frozenset(session.scalars(select(Job.id).where(Job.id.in_(ids), lost)))
 
     def spent_tokens(self) -> Sequence[str]:
         """Ids of the vault's tokens whose jobs have ended."""

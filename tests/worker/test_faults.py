@@ -1,0 +1,185 @@
+"""Whatever dies in the middle of a merge: it ends, whole, with the very bytes of an undisturbed one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+import pytest
+from sqlalchemy import text
+
+from tests.worker.rig import RECIPE, Rig, until
+
+
+def is_gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_the_result_is_cut_into_several_shards(undisturbed: dict[str, str]) -> None:
+    assert len([name for name in undisturbed if name.endswith(".safetensors")]) > 3
+    assert "model.safetensors.index.json" in undisturbed
+
+
+@pytest.mark.parametrize("tensor", [1, 33, 75])
+def test_process_killed_in_a_shard(steady: Rig, undisturbed: dict[str, str], tensor: int) -> None:
+    steady.faults(kills=1, kill_at_tensor=tensor)
+    job = steady.submit()
+    ended = steady.ended(job)
+    assert (ended.state, ended.attempt, ended.crashes) == ("succeeded", 2, 1), steady.told()
+    assert steady.weights(job) == undisturbed
+    assert steady.left_over() == []
+    went_on = any("Going on after" in event.text for event in steady.store.events(job.id))
+    assert went_on == (tensor > 1)
+
+
+def test_process_killed_twice(steady: Rig, undisturbed: dict[str, str]) -> None:
+    steady.faults(kills=2, kill_at_tensor=20)
+    job = steady.submit()
+    assert (steady.ended(job).state, steady.job(job).crashes) == ("succeeded", 2), steady.told()
+    assert steady.weights(job) == undisturbed
+
+
+@pytest.mark.parametrize("stage", ["verifying", "finalising"])
+def test_process_killed_after_the_weights(steady: Rig, undisturbed: dict[str, str], stage: str) -> None:
+    steady.faults(hold=stage)
+    job = steady.submit()
+    pid = steady.process_at(stage)
+    steady.faults()
+    os.kill(pid, signal.SIGKILL)
+    assert steady.ended(job).state == "succeeded", steady.told()
+    assert steady.weights(job) == undisturbed
+    assert steady.left_over() == []
+
+
+def test_the_third_death_ends_it_with_a_hint_and_others_go_on(steady: Rig, undisturbed: dict[str, str]) -> None:
+    steady.faults(kills=3, kill_at_tensor=20)
+    job = steady.submit()
+    ended = steady.ended(job)
+    assert (ended.state, ended.attempt, ended.crashes) == ("failed", 3, 3), steady.told()
+    assert ended.error is not None
+    assert ended.error[0]["code"] == "worker-died"
+    assert "GiB" in ended.error[0]["text"]
+    assert steady.ended(steady.submit()).state == "succeeded", steady.told()
+    shards = steady.store.shards(job.id)
+    assert shards
+    assert steady.store.retry(job.id) is not None
+    assert steady.queue.send(job.id, "merge")
+    assert steady.ended(job).state == "succeeded", steady.told()
+    assert steady.weights(job) == undisturbed
+
+
+def test_the_whole_worker_killed(rig: Rig) -> None:
+    """The process of the job must not go on without its worker."""
+    worker = rig.start_worker("one")
+    rig.faults(tensor_seconds=0.05)
+    job = rig.submit()
+    pid = rig.process_at("tensor")
+    worker.kill()
+    until(lambda: is_gone(pid), 5)
+    rig.faults()
+    rig.start_worker("two")
+    ended = rig.ended(job)
+    assert (ended.state, ended.attempt, ended.worker) == ("succeeded", 2, "two@here"), rig.told()
+    assert rig.weights(job)
+    assert rig.left_over() == []
+
+
+def test_sigterm_hands_the_job_back(rig: Rig, undisturbed: dict[str, str]) -> None:
+    worker = rig.start_worker("one")
+    rig.faults(tensor_seconds=0.05)
+    job = rig.submit()
+    pid = rig.process_at("tensor")
+    until(lambda: rig.store.shards(job.id), what=rig.told)
+    started = time.monotonic()
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(15) == 0, rig.told()
+    assert time.monotonic() - started < 10
+    assert is_gone(pid)
+    waiting = rig.job(job)
+    assert (waiting.state, waiting.attempt, waiting.crashes) == ("queued", 0, 0)
+    assert rig.store.workers() == []
+    rig.faults()
+    rig.start_worker("two")
+    assert (rig.ended(job).state, rig.job(job).attempt) == ("succeeded", 1), rig.told()
+    assert rig.weights(job) == undisturbed
+
+
+def test_a_process_that_slept_has_lost_its_job(rig: Rig, undisturbed: dict[str, str]) -> None:
+    rig.start_worker("one")
+    rig.faults(tensor_seconds=0.05)
+    job = rig.submit()
+    pid = rig.process_at("tensor")
+    os.kill(pid, signal.SIGSTOP)
+    rig.faults()
+    rig.start_worker("two")
+    ended = rig.ended(job)
+    assert (ended.state, ended.worker, ended.attempt) == ("succeeded", "two@here", 2), rig.told()
+    whole, history = rig.weights(job), len(rig.store.events(job.id))
+    os.kill(pid, signal.SIGCONT)
+    until(lambda: "lost to another worker" in rig.told(), what=rig.told)
+    assert whole == undisturbed == rig.weights(job)
+    assert rig.left_over() == []
+    assert len(rig.store.events(job.id)) == history
+
+
+def test_fifty_messages_are_one_merge(rig: Rig) -> None:
+    rig.start_worker("one")
+    rig.start_worker("two")
+    job = rig.submit(send=False)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(lambda _: rig.queue.send(job.id, "merge"), range(50)))
+    assert (rig.ended(job).state, rig.job(job).attempt) == ("succeeded", 1), rig.told()
+    done = rig.job(job).finished_at
+    until(lambda: (rig.queue.waiting("merge") or 0) < 40, 60, rig.told)
+    assert (rig.job(job).attempt, rig.job(job).finished_at) == (1, done)
+
+
+def test_a_locked_database_costs_nothing(steady: Rig, undisturbed: dict[str, str]) -> None:
+    steady.faults(hold="merging")
+    job = steady.submit()
+    steady.process_at("merging")
+    with steady.engine.connect() as blocker:
+        blocker.execute(text("BEGIN IMMEDIATE"))
+        time.sleep(2.0)  # the fault itself: nothing to wait for
+        blocker.rollback()
+    steady.faults()
+    assert (steady.ended(job).state, steady.job(job).attempt) == ("succeeded", 1), steady.told()
+    assert steady.weights(job) == undisturbed
+
+
+def test_a_full_disk_fails_cleanly_and_a_retry_goes_through(steady: Rig, undisturbed: dict[str, str]) -> None:
+    steady.faults(no_space_after=40)
+    job = steady.submit()
+    ended = steady.ended(job)
+    assert ended.error is not None, steady.told()
+    assert (ended.state, ended.error[0]["code"]) == ("failed", "disk-full")
+    assert steady.left_over() == []
+    assert steady.artifacts.manifest(job.id) is None
+    steady.faults()
+    steady.store.retry(job.id)
+    steady.queue.send(job.id, "merge")
+    assert steady.ended(job).state == "succeeded", steady.told()
+    assert steady.weights(job) == undisturbed
+
+
+def test_a_merge_that_stands_still_fails(make_rig) -> None:
+    rig = make_rig(stall_seconds=1.5)
+    rig.start_worker()
+    rig.faults(deaf="verifying")
+    job = rig.submit()
+    pid = rig.process_at("verifying")
+    ended = rig.ended(job)
+    assert ended.error is not None, rig.told()
+    assert (ended.state, ended.error[0]["code"]) == ("failed", "stalled")
+    until(lambda: is_gone(pid), 10)
+
+
+def test_a_recipe_that_no_longer_holds_fails_with_its_findings(steady: Rig) -> None:
+    job = steady.submit(RECIPE.replace("local:models/two", "local:models/gone"))
+    ended = steady.ended(job)
+    assert ended.error is not None, steady.told()
+    assert (ended.state, ended.error[0]["code"]) == ("failed", "model-not-found")
+    assert steady.left_over() == []

@@ -1,0 +1,155 @@
+"""From a message to the end of a job: claim it, do its steps, write down how it ended."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from app.accounts.vault import Vault
+from app.db import Sessions, make_engine, sessions
+from app.jobs.claim import Claim, LeaseLost
+from app.jobs.events import Publisher
+from app.jobs.models import Job
+from app.jobs.queue import Queue
+from app.jobs.store import Store
+from app.library.facts import Library
+from app.recipe.findings import Finding, Refused
+from app.settings import Settings
+from app.storage.local import LocalArtifacts
+from worker.explain import explain
+from worker.open_library import open_library
+from worker.runner import STOPPING, Cancelled, HandedBack, Runner
+from worker.steps.checkpoint import Order, make_checkpoint
+from worker.steps.upload import upload
+
+log = logging.getLogger(__name__)
+
+
+class Workplace:
+    """What a worker's process needs to do jobs. Everything is opened when it is first needed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        return sessions(make_engine(self.settings, durable=False))
+
+    @cached_property
+    def store(self) -> Store:
+        return Store(self.sessions)
+
+    @cached_property
+    def queue(self) -> Queue:
+        return Queue(self.settings, self.store)
+
+    @cached_property
+    def publisher(self) -> Publisher:
+        return Publisher(self.settings)
+
+    @cached_property
+    def vault(self) -> Vault:
+        return Vault(self.settings, self.sessions)
+
+    @cached_property
+    def library(self) -> Library:
+        return open_library(self.settings)
+
+    @cached_property
+    def artifacts(self) -> LocalArtifacts:
+        return LocalArtifacts(self.settings.artifacts)
+
+    def work(self, job: Job) -> Path:
+        """The folder of a checkpoint in the making."""
+        return self.settings.work / job.id
+
+    def discard(self, job: Job) -> None:
+        """Remove what a job has made so far."""
+        shutil.rmtree(self.work(job), ignore_errors=True)
+        if job.kind == "merge":
+            self.artifacts.delete(job.id)
+
+
+def run_job(job_id: str, worker: str, place: Workplace) -> None:
+    """Do the job if it is there to be done; return at once if not."""
+    lease = place.settings.lease_seconds
+    claim = Claim.take(place.sessions, job_id, worker=worker, pid=os.getpid(), lease=lease)
+    if claim is None:
+        log.info("job %s: nothing to do", job_id)
+        return
+    log.info("job %s: attempt %d, epoch %d", job_id, claim.job.attempt, claim.job.epoch)
+    outcome = _do(claim, place)
+    log.info("job %s: %s", job_id, outcome)
+    place.publisher.line(job_id, "done")
+    if claim.job.token_id is not None and outcome in ("succeeded", "failed", "cancelled"):
+        place.vault.forget(claim.job.token_id)
+
+
+def _do(claim: Claim, place: Workplace) -> str:
+    """The work and its end. Returns the state that it led to, for the log."""
+    job = claim.job
+    try:
+        with Runner(claim, place.publisher, STOPPING, place.settings.stall_seconds) as runner:
+            result = WORK[job.kind](claim, runner, place)
+        if not claim.succeed(result):
+            raise Cancelled
+    except HandedBack:
+        if claim.release():
+            place.queue.send(job.id, job.kind)
+            return "handed back"
+        return _cancel(claim, place)
+    except Cancelled:
+        return _cancel(claim, place)
+    except LeaseLost:
+        return "lost to another worker"
+    except Refused as refused:
+        return _fail(claim, place, refused.findings)
+    except Exception as problem:
+        log.exception("job %s broke", job.id)
+        return _fail(claim, place, explain(problem))
+    return "succeeded"
+
+
+def _cancel(claim: Claim, place: Workplace) -> str:
+    place.discard(claim.job)
+    return "cancelled" if claim.stop() else "lost to another worker"
+
+
+def _fail(claim: Claim, place: Workplace, findings: Sequence[Finding]) -> str:
+    """Finished shards stay for another attempt, unless it was they that filled the disk."""
+    if any(finding.code == "disk-full" for finding in findings):
+        place.discard(claim.job)
+    return "failed" if claim.fail(findings) else "lost to another worker"
+
+
+def _merge(claim: Claim, runner: Runner, place: Workplace) -> Mapping[str, Any]:
+    job = claim.job
+    order = Order(
+        recipe=job.pinned or job.recipe,
+        work=place.work(job),
+        final=place.settings.artifacts / job.id,
+        title=job.title,
+        seed=job.seed,
+        token=place.vault.get(job.token_id) if job.token_id else None,
+        device=str(job.params.get("device") or "cpu"),
+        epoch=job.epoch,
+    )
+    manifest = make_checkpoint(order, place.library, runner)
+    return {"bytes": manifest.size, "files": len(manifest.files)}
+
+
+def _upload(claim: Claim, runner: Runner, place: Workplace) -> Mapping[str, Any]:
+    job = claim.job
+    folder = place.settings.artifacts / str(job.source_job)
+    return upload(folder, job.params, place.settings.hub_endpoint, place.vault.get(job.token_id or ""), runner)
+
+
+WORK: Mapping[str, Callable[[Claim, Runner, Workplace], Mapping[str, Any]]] = MappingProxyType(
+    {"merge": _merge, "upload": _upload}
+)

@@ -1,0 +1,95 @@
+"""A merge from recipe to published checkpoint: the steps in their order, for the worker and the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.library.facts import Library
+from app.planning.plan import Plan
+from app.planning.plan_merge import RECIPE_FILE
+from app.preflight import Preflight
+from app.storage.base import Manifest
+from app.storage.local import read_manifest
+from worker.steps.card import write_texts
+from worker.steps.check import check, make_room
+from worker.steps.fetch import fetch
+from worker.steps.merge import merge
+from worker.steps.publish import publish
+from worker.steps.verify import verify
+from worker.steps.watch import Watch
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is wanted. ``work`` and ``final``: the folder in the making and the finished one, on one filesystem.
+
+    ``pin``: settle on the parents' commits first and work from the pinned recipe. Without it (folders of this machine
+    that a pinned recipe cannot name) the recipe is taken as it stands.
+    """
+
+    recipe: str
+    work: Path
+    final: Path
+    title: str = ""
+    seed: int | None = None
+    token: str | None = None
+    device: str = "cpu"
+    threads: int | None = None
+    epoch: int = 1
+    pin: bool = True
+
+
+def make_checkpoint(order: Order, library: Library, watch: Watch) -> Manifest:
+    """Do all of it. Raises Refused, OSError, or what ``watch`` raises; ``order.work`` then holds what is finished."""
+    there = read_manifest(order.final)
+    if there is not None:
+        return there
+    watch.enter("checking", "Checking the recipe against its parents.")
+    looked = _look(order, library)
+    plan = _plan(looked)
+    watch.planned(plan, looked.estimate.peak_memory_bytes if looked.estimate else 0)
+    for finding in looked.findings:
+        watch.log(str(finding))
+    order.work.mkdir(parents=True, exist_ok=True)
+    cache = library.hub.cache.root if library.hub else order.work
+    make_room(plan, order.work, cache, _size(order.work), watch)
+    folders = fetch(plan, library, watch, token=order.token)
+    written = merge(
+        plan, folders, order.work, watch, device=order.device, threads=order.threads, epoch=order.epoch
+    )  # fmt: skip
+    texts = write_texts(plan, folders, order.work, watch, title=order.title)
+    verify(plan, order.work, watch)
+    watch.enter("finalising", "Publishing the result.")
+    watch.check()
+    return publish(order.work, order.final, [*written, *texts], about(plan))
+
+
+def _look(order: Order, library: Library) -> Preflight:
+    looked = check(order.recipe, library, seed=order.seed, token=order.token)
+    pinned = _plan(looked).texts[RECIPE_FILE]
+    if not order.pin or pinned == order.recipe:
+        return looked
+    return check(pinned, library, seed=order.seed, token=order.token)
+
+
+def _plan(looked: Preflight) -> Plan:
+    assert looked.plan is not None  # noqa: S101  check() has refused otherwise
+    return looked.plan
+
+
+def about(plan: Plan) -> dict[str, Any]:
+    """How the result was made, for its manifest. The same for every run of the same plan."""
+    return {
+        "format": 1,
+        "made_by": "weightloom",
+        "recipe": plan.texts[RECIPE_FILE],
+        "seed": plan.seed,
+        "parameters": plan.parameters,
+        "parents": [{"ref": parent.ref, "commit": parent.commit} for parent in plan.parents],
+    }
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

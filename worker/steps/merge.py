@@ -1,0 +1,73 @@
+"""Third step: the weights."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from app.planning.facts import ModelFacts
+from app.planning.plan import Plan
+from worker.engine.execute import Progress, Written, execute
+from worker.steps.watch import Watch
+
+
+def merge(
+    plan: Plan, folders: Sequence[Path], out: Path, watch: Watch, *, device: str, threads: int | None, epoch: int
+) -> tuple[Written, ...]:
+    """Write the shards of ``plan`` into ``out``, but for those an earlier attempt has finished.
+
+    ``epoch`` keeps the unfinished files of two attempts apart. Raises Refused, OSError, or what ``watch`` raises.
+    """
+    key = plan_key(plan, folders)
+    tensors = sum(1 for _ in plan.steps())
+    text = f"Merging {tensors} tensors into {len(plan.shards)} {'file' if len(plan.shards) == 1 else 'files'}."
+    watch.enter("merging", text, tensors=tensors, size=plan.output_bytes)
+    finished = watch.finished(key)
+    _remove_strangers(out, set(finished))
+    if finished:
+        watch.log(f"Going on after {len(finished)} finished of {len(plan.shards)} files.")
+
+    def on_progress(progress: Progress) -> None:
+        watch.progress(progress.bytes_done, tensors=progress.tensors_done, tensor=progress.tensor)
+
+    return execute(
+        plan,
+        folders,
+        out,
+        device=device,
+        threads=threads,
+        finished=finished,
+        suffix=f".partial-{epoch}",
+        on_progress=on_progress,
+        on_shard=lambda written: watch.shard(written, key),
+        check=watch.check,
+    )
+
+
+def plan_key(plan: Plan, folders: Sequence[Path]) -> str:
+    """Hex SHA-256 of all that decides the shards' bytes: their headers and steps, the seed, and the parents' content
+    (the commit; for a folder, each file's size and time of change)."""
+    digest = hashlib.sha256(str(plan.seed).encode())
+    for parent, folder in zip(plan.parents, folders, strict=True):
+        digest.update(repr(_identity(parent, folder)).encode())
+    for shard in plan.shards:
+        digest.update(shard.header)
+        for step in shard.steps:
+            digest.update(repr(step).encode())
+    return digest.hexdigest()
+
+
+def _identity(parent: ModelFacts, folder: Path) -> list[tuple[str, int, int | str | None]]:
+    if parent.commit is not None:
+        return [(file.name, file.size, file.sha256 or file.oid) for file in parent.files]
+    looked = ((name, folder.joinpath(*PurePosixPath(name).parts).stat()) for name in parent.weight_files)
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in looked]
+
+
+def _remove_strangers(out: Path, keep: set[str]) -> None:
+    """Whatever lies in ``out`` but the finished shards and hidden files: what attempts that died have half written."""
+    if out.is_dir():
+        for path in out.iterdir():
+            if path.is_file() and path.name not in keep and not path.name.startswith("."):
+                path.unlink()
