@@ -45,7 +45,7 @@ def safe_file_name(name: str) -> bool:
 
 
 def content_name(file: FileFacts) -> str | None:
-    """The name of a file's blob: what the Hub sends as its ETag."""
+    """The name of a file's blob: what the Hub sends as its ETag. None when it named no hash."""
     name = file.sha256 or file.oid
     return name if name and _ETAG.fullmatch(name) else None
 
@@ -72,20 +72,26 @@ class HubCache:
             raise ValueError(f"not a file of a model: {file!r}")
         return self.snapshot(repo, commit) / file
 
-    def blob(self, repo: str, file: FileFacts) -> Path | None:
+    def blob(self, repo: str, file: FileFacts) -> Path:
+        """Raises ValueError for a file without a hash."""
         name = content_name(file)
-        return self.repo(repo) / "blobs" / name if name else None
+        if name is None:
+            raise ValueError(f"no hash is known of {file.name!r}")
+        return self.repo(repo) / "blobs" / name
 
     def find(self, repo: str, commit: str, file: FileFacts) -> Path | None:
         """The file's content on this machine, whole and inside the cache; None if it is not here."""
-        candidates = [self.pointer(repo, commit, file.name), self.blob(repo, file)]
-        return next((path for path in candidates if path and self._holds(path, file.size)), None)
+        candidates = [self.pointer(repo, commit, file.name)]
+        if content_name(file) is not None:
+            candidates.append(self.blob(repo, file))
+        return next((path for path in candidates if self._holds(path, file.size)), None)
 
     def link(self, repo: str, commit: str, file: FileFacts) -> Path:
         """Make the blob visible in the commit's snapshot and return its place there."""
-        pointer, blob = self.pointer(repo, commit, file.name), self.blob(repo, file)
-        if blob is None or self._holds(pointer, file.size):
+        pointer = self.pointer(repo, commit, file.name)
+        if self._holds(pointer, file.size):
             return pointer
+        blob = self.blob(repo, file)
         pointer.parent.mkdir(parents=True, exist_ok=True)
         fresh = pointer.with_name(f".{secrets.token_hex(4)}.link")
         try:
@@ -100,6 +106,8 @@ class HubCache:
         if COMMIT.fullmatch(branch) or not REVISION.fullmatch(branch) or not safe_file_name(branch):
             return
         ref = self.repo(repo) / "refs" / branch
+        if ref.is_file() and ref.read_text() == commit:
+            return
         ref.parent.mkdir(parents=True, exist_ok=True)
         fresh = ref.with_name(f"{ref.name}.{secrets.token_hex(4)}.tmp")
         fresh.write_text(commit)

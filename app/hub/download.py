@@ -56,19 +56,12 @@ def download(
     Raises Refused: ``download-failed``, ``checksum-mismatch``, ``disk-full``, ``cache-not-writable``, ``gated``...
     """
     check()
-    blob = cache.blob(repo, file)
-    if blob is None:
+    if content_name(file) is None:
         raise _failed(repo, file.name, "the Hub names no hash for it, so it could not be checked")
     about = About(transport.endpoint, repo, file=file.name, signed=bool(token))
     fetch = _Fetch(transport, about, commit, file, token, patience, _Caller(on_bytes, check, on_wait))
     try:
-        if cache.find(repo, commit, file) is None:
-            with cache.lock(repo, file, check):
-                if cache.find(repo, commit, file) is None:
-                    fetch.into(blob)
-        if branch is not None:
-            cache.remember(repo, branch, commit)
-        place = cache.link(repo, commit, file)
+        return fetch.into(cache, branch)
     except OSError as error:
         if error.errno not in _NOT_WRITABLE:
             raise
@@ -76,8 +69,6 @@ def download(
             "cache-not-writable", repo, f"{cache.root} cannot be written to ({error.strerror}).",
             "Let this account write there, or set HF_HOME to a folder where it may.",
         ) from error  # fmt: skip
-    fetch.tell(file.size)
-    return place
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +81,7 @@ class _Caller:
 
 
 class _Fetch:
-    """One file's download. The lock on its blob is held meanwhile."""
+    """One file's download."""
 
     def __init__(
         self,
@@ -102,12 +93,25 @@ class _Fetch:
         patience: Patience,
         caller: _Caller,
     ) -> None:
-        self.transport, self.about, self.file, self.patience, self.caller = transport, about, file, patience, caller
+        self.transport, self.about, self.commit, self.file = transport, about, commit, file
+        self.patience, self.caller = patience, caller
         self.path = resolve_path(about.repo, commit, file.name)
         self.headers = {"Accept-Encoding": "identity", **signed(token)}
         self.told = 0
 
-    def into(self, blob: Path) -> None:
+    def into(self, cache: HubCache, branch: str | None) -> Path:
+        """Fetch unless it is there, make it visible, and return its place. Two processes do not fetch the same."""
+        place = (self.about.repo, self.commit, self.file)
+        if cache.find(*place) is None:
+            with cache.lock(self.about.repo, self.file, self.caller.check):
+                if cache.find(*place) is None:
+                    self._fetch(cache.blob(self.about.repo, self.file))
+        if branch is not None:
+            cache.remember(self.about.repo, branch, self.commit)
+        self.tell(self.file.size)
+        return cache.link(*place)
+
+    def _fetch(self, blob: Path) -> None:
         unfinished = blob.with_name(blob.name + UNFINISHED)
         with closing(Partial(unfinished, self.file.size, self.file.name)) as partial:
             for _ in range(2):

@@ -10,10 +10,11 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from app.recipe.findings import Refused, refuse
+from app.recipe.findings import refuse
 
 WHOLE = 32 << 20
 """Files up to this many bytes are fetched in one segment."""
@@ -52,15 +53,13 @@ class Partial:
     def write(self, segment: int, data: bytes | memoryview) -> None:
         """Append to a segment. Raises Refused (``disk-full``)."""
         begin, _ = self.bounds[segment]
-        try:
+        with self._told_when_full():
             position, rest = begin + self.done[segment], memoryview(data)
             while rest:
                 written = os.pwrite(self._fd, rest, position)
                 position, rest = position + written, rest[written:]
             self.done[segment] = position - begin
             os.pwrite(self._fd, _NUMBER.pack(self.done[segment]), self.size + segment * _NUMBER.size)
-        except OSError as error:
-            raise self._explain(error) from error
 
     def start_over(self) -> None:
         """Forget every byte."""
@@ -71,9 +70,10 @@ class Partial:
         return os.pread(self._fd, length, begin)
 
     def publish(self, target: Path) -> None:
-        """Make it the finished file, durably."""
-        os.ftruncate(self._fd, self.size)
-        os.fsync(self._fd)
+        """Make it the finished file, durably. Raises Refused (``disk-full``)."""
+        with self._told_when_full():
+            os.ftruncate(self._fd, self.size)
+            os.fsync(self._fd)
         self.path.replace(target)
 
     def close(self) -> None:
@@ -89,37 +89,27 @@ class Partial:
         return done if fits else None
 
     def _start(self) -> list[int]:
-        os.ftruncate(self._fd, 0)
-        length = self.size + len(self.bounds) * _NUMBER.size
-        try:
-            _reserve(self._fd, length)
-        except OSError as error:
+        with self._told_when_full():
             os.ftruncate(self._fd, 0)
-            raise self._explain(error) from error
+            if self._free() < self.size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.ftruncate(self._fd, self.size + len(self.bounds) * _NUMBER.size)
         return [0] * len(self.bounds)
 
-    def _explain(self, error: OSError) -> Refused | OSError:
-        if error.errno not in _FULL:
-            return error
+    def _free(self) -> int:
         room = os.fstatvfs(self._fd)
-        return disk_full(self.name, self.size - self.present, room.f_bavail * room.f_frsize, self.path.parent)
+        return room.f_bavail * room.f_frsize
 
-
-def disk_full(file: str, need: int, free: int, folder: Path) -> Refused:
-    return refuse(
-        "disk-full", file, f"The disk is full: {need:,} bytes are still needed, {free:,} are free in {folder}.",
-        "Make room, or set HF_HOME to a larger disk.",
-    )  # fmt: skip
-
-
-def _reserve(fd: int, length: int) -> None:
-    """Take the room now, so that a full disk shows before the download and not at its end."""
-    allocate: Callable[[int, int, int], None] | None = getattr(os, "posix_fallocate", None)
-    if allocate is not None:
+    @contextmanager
+    def _told_when_full(self) -> Iterator[None]:
         try:
-            allocate(fd, 0, length)
-            return
+            yield
         except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+            if error.errno not in _FULL:
                 raise
-    os.ftruncate(fd, length)
+            raise refuse(
+                "disk-full", self.name,
+                f"The disk is full: {self.size - self.present:,} bytes are still needed, {self._free():,} are free "
+                f"in {self.path.parent}.",
+                "Make room, or set HF_HOME to a larger disk.",
+            ) from error  # fmt: skip

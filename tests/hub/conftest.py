@@ -9,6 +9,8 @@ from huggingface_hub import HfApi, constants
 from huggingface_hub.utils import close_session
 from safetensors.numpy import save
 
+from app.hub import partial
+from tests.hub.served_model import BIG, NAME, ServedModel
 from tests.support.hub import StandInHub
 from tests.support.hub_state import User
 
@@ -43,3 +45,29 @@ def official(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., HfApi]]:
 
     yield make
     close_session()
+
+
+@pytest.fixture
+def make(hub: StandInHub, tmp_path: Path) -> Iterator[Callable[..., ServedModel]]:
+    made: list[ServedModel] = []
+
+    def one(content: bytes = BIG, name: str = NAME, server: StandInHub = hub) -> ServedModel:
+        made.append(ServedModel(server, tmp_path / "cache", content, name))
+        return made[-1]
+
+    yield one
+    for model in made:
+        model.client.close()
+
+
+@pytest.fixture(params=[1, 4], ids=["one-segment", "four-segments"])
+def model(
+    make: Callable[..., ServedModel], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> ServedModel:
+    monkeypatch.setattr(partial, "WHOLE", 32 << 20 if request.param == 1 else 1000)
+    return make()
+
+
+@pytest.fixture
+def single(make: Callable[..., ServedModel]) -> ServedModel:
+    return make()
