@@ -31,7 +31,7 @@ class ServedModel:
         self.commit = hub.add(REPO, {name: content})
         self.hub, self.cache, self.content = hub, cache, content
         self.client = HubClient(hub.endpoint, cache)
-        self.client.fetching = replace(FETCHING, first=0.01, longest=0.05, silence=0.3)
+        self.client.fetching = replace(FETCHING, first=0.01, longest=0.05, silence=3)
         (self.file,) = [file for file in self.client.info(REPO, self.commit).files if file.name == name]
         self.told: list[int] = []
         self.waits: list[tuple[float, str]] = []

@@ -34,9 +34,9 @@ def hurried(client: HubClient) -> None:
     hurry(client)
 
 
-def hurry(client: HubClient) -> None:
-    client.looking = replace(LOOKING, first=0.003, longest=0.02, silence=0.3)
-    client.typing = replace(TYPING, first=0.002, longest=0.005, silence=0.2)
+def hurry(client: HubClient, silence: float = 3) -> None:
+    client.looking = replace(LOOKING, first=0.003, longest=0.02, silence=silence)
+    client.typing = replace(TYPING, first=0.002, longest=0.005, silence=silence)
 
 
 def finding(refused: pytest.ExceptionInfo[Refused]) -> Finding:
@@ -198,8 +198,8 @@ def test_nobody_there(tmp_path: Path) -> None:
     client.close()
 
 
-@pytest.mark.usefixtures("hurried")
 def test_silence_is_bounded(client: HubClient, hub: StandInHub) -> None:
+    hurry(client, silence=0.2)
     hub.fault("stall", times=None)
     began = time.monotonic()
     with pytest.raises(Refused) as refused:
@@ -234,8 +234,8 @@ def test_ranges(tmp_path: Path, cdn: bool) -> None:
         client.close()
 
 
-@pytest.mark.usefixtures("hurried")
 def test_ranges_are_exact_or_not_at_all(client: HubClient, hub: StandInHub) -> None:
+    hurry(client, silence=0.5)
     commit = hub.add("alice/model", {"model.safetensors": WEIGHTS})
 
     def read() -> bytes:

@@ -149,7 +149,7 @@ def test_the_token_stays_with_the_hub(behind_cdn: ServedModel, caplog: pytest.Lo
 
 def test_the_token_is_in_no_error(single: ServedModel, hub: StandInHub, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    single.client.fetching = replace(single.client.fetching, attempts=1)
+    single.client.fetching = replace(single.client.fetching, attempts=1, silence=0.5)
     for kind in ("status", "cut", "stall", "shorter"):
         hub.heal()
         hub.fault(kind, NAME, after=10, times=None)  # type: ignore[arg-type]

@@ -52,6 +52,8 @@ def test_a_pause_of_hours_is_told_instead(single: ServedModel, hub: StandInHub) 
     ("kind", "after"), [("cut", 0), ("cut", 1), ("cut", 375_000), ("cut", 749_999), ("stall", 0), ("stall", 375_000)]
 )
 def test_a_broken_line_goes_on_where_it_broke(model: ServedModel, hub: StandInHub, kind: str, after: int) -> None:
+    if kind == "stall":
+        model.client.fetching = replace(model.client.fetching, silence=0.3)
     hub.fault(kind, NAME, after=after, times=3)  # type: ignore[arg-type]
     model.fetch_whole()
     assert len(BIG) <= hub.sent <= len(BIG) + 2 * 65_536 * 3
