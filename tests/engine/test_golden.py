@@ -25,13 +25,21 @@ AGREEMENT = 2e-6
 """Of each tensor's largest value."""
 
 COVERED = (
+    "breadcrumbs",
+    "breadcrumbs-ties",
+    "breadcrumbs",
+    "breadcrumbs-ties",
     "linear",
     "linear-gradient-filter",
     "linear-unnormalized",
     "passthrough-scale",
     "passthrough-stack",
+    "slerp",
+    "slerp-gradient",
     "task-arithmetic",
     "task-arithmetic-lambda",
+    "ties",
+    "ties-unnormalized-lambda",
 )
 """Every case of a method the engine registers: a method that is added brings its cases here."""
 JOINED_VOCABULARIES = ("tokenizer-base", "tokenizer-union")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from worker.engine.dtypes import Array
+from worker.engine.masks import Mask, Stream
 from worker.engine.sources import Source
 
 Bench = Any
@@ -13,15 +15,23 @@ Bench = Any
 Chunk = Any
 """``count`` elements of every input from index ``start`` on, in a thread's buffers, and room for the result.
 
-``unsound`` collects what the operations met: ``PARENT_UNSOUND`` and ``RESULT_UNSOUND``.
+``unsound`` collects what the operations met: ``PARENT_UNSOUND`` and ``RESULT_UNSOUND``. A chunk and what was got from
+it are valid until the thread fills the next one.
 """
+
+Bits = Any
+"""Bits of non-negative fp32 numbers, which sort like the numbers: [rows, count] or one row, where the back end
+likes to keep them."""
+
+PackedMasks = Any
 
 
 class Backend(Protocol):
     """The operations. Inputs are numbered as in ``Step.every_input``: the base first, when there is one.
 
-    ``deltas`` means that input 0 is the base and the operation works on xᵢ − x₀ of the others, rounded to fp32.
-    Operations write to the chunk's result unless they are said to return or add to something.
+    δᵢ = xᵢ − x₀ in fp32, x₀ being the base; masks, factors and weights have one entry for each input but the base.
+    ``deltas`` says whether an operation works on the δᵢ. Operations write to the chunk's result unless they are said
+    to return or add to something. Factors come in fp64 and are used in fp32.
     """
 
     chunk: int
@@ -37,7 +47,49 @@ class Backend(Protocol):
         """The bytes of the chunk's result."""
 
     def combine(self, chunk: Chunk, coefficients: Array, deltas: bool) -> None:
-        """y = Σ cᵢ xᵢ, or with ``deltas`` y = x₀ + Σ cᵢ (xᵢ − x₀). ``coefficients`` fp64 [inputs], used in fp32."""
+        """y = Σ cᵢ xᵢ, or with ``deltas`` y = x₀ + Σ cᵢ δᵢ. ``coefficients`` [inputs]; with ``deltas`` c₀ is unused."""
 
     def gram(self, chunk: Chunk, sums: Array, deltas: bool) -> None:
         """Adds inner products to the upper triangle of ``sums`` fp64 [n, n]; with ``deltas`` n leaves out the base."""
+
+    def masks(self, masks: Sequence[Mask]) -> PackedMasks:
+        """``masks`` in the form the following operations take."""
+
+    def sizes(self, chunk: Chunk, masks: PackedMasks, sums: Array) -> None:
+        """Adds Σ|δᵢ| and Σ|kept δᵢ| to ``sums`` fp64 [n, 2]."""
+
+    def add_up(self, chunk: Chunk, masks: PackedMasks, factors: Array) -> None:
+        """y = x₀ + Σ fᵢ · kept δᵢ."""
+
+    def elect(
+        self, chunk: Chunk, masks: PackedMasks, factors: Array, weights: Array, divide: bool, scale: float
+    ) -> None:
+        """y = x₀ + s · Σ fᵢ · kept δᵢ, of those with the sign of the sum of all (0: plus); divided by their Σ wᵢ."""
+
+    def magnitudes(self, chunk: Chunk) -> Bits:
+        """|δᵢ|, one row for each."""
+
+    def bits(self, values: Array) -> Bits:
+        """``values`` fp32 [rows, count], not negative, as bits."""
+
+    def to_numpy(self, bits: Bits) -> Array:
+        """uint32, of the same shape."""
+
+    def tally(self, bits: Bits, low: int, high: int) -> tuple[int, int, int, Array]:
+        """Of one row: how many are above ``high``, at ``high``, at ``low``; and, uint32, those between, in order."""
+
+    def histogram(self, bits: Bits, low_bits: int, prefix: int | None) -> Array:
+        """Of one row: how many have each upper part; or each lower part, among those whose upper part is ``prefix``."""
+
+    def keep_by_rank(self, bits: Bits, stream: Stream, start: int, thresholds: Array, depth: int, inner: int) -> Array:
+        """DELLA's draw for one row of magnitudes, element 0 being ``start`` of the tensor.
+
+        The row is [..., depth, inner]. Along ``depth``, the element of rank r (smallest first, equal ones in order) is
+        kept when the word at place r is below ``thresholds[r]`` (uint32). Returns uint8 [count], 1 for kept.
+        """
+
+    def floats(self, chunk: Chunk) -> Array:
+        """The inputs, fp32 [inputs, count]."""
+
+    def put(self, chunk: Chunk, values: Array) -> None:
+        """y = ``values`` [count]."""

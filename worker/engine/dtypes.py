@@ -14,6 +14,9 @@ Array = npt.NDArray[Any]
 BLOCK = 4096
 """Elements of one tile; statistics are summed in fp64 over blocks of this size, whatever the chunks."""
 
+TILE = BLOCK
+"""The same, as kernels call it."""
+
 SEGMENT = 1 << 22
 """Elements of one segment: the share of a large tensor that one thread works on at a time. Statistics are added up
 segment by segment, so their order of summation depends on neither threads nor chunks."""

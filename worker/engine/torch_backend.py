@@ -1,59 +1,91 @@
 """The torch back end: the same operations as the CPU's kernels, on a GPU, or on the CPU where Numba is missing.
 
 Each engine thread has its own stream and its own pinned buffers, so that reading, transfers and arithmetic of
-different threads overlap.
+different threads overlap. On a GPU the inputs of a tensor stay there between passes while there is room.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from app.recipe.findings import refuse
 from worker.engine.dtypes import ITEMSIZE, PARENT_UNSOUND, RESULT_UNSOUND, SEGMENT, Array
+from worker.engine.masks import Mask, Stream
 from worker.engine.sources import Source
+from worker.engine.torch_masks import drop, words
 
 TORCH_DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "F64": torch.float64}
-
-
-@dataclass(slots=True)
-class TorchChunk:
-    """``inputs`` fp32 [inputs, count] on the device; ``out`` fp32 [count], rounded to ``dtype`` when taken."""
-
-    bench: TorchBench
-    start: int
-    count: int
-    inputs: Tensor
-    dtype: str
-    out: Any = None
-    unsound: int = 0
-
-    def finish(self, out: Tensor) -> None:
-        self.out = out.to(TORCH_DTYPES[self.dtype])
-        if not bool(torch.isfinite(self.out).all()):
-            self.unsound |= RESULT_UNSOUND
 
 
 class TorchBench:
     """Host memory of one thread, pinned for a GPU, and the thread's stream."""
 
     def __init__(self, device: torch.device) -> None:
+        self.device = device
         self._pin = device.type == "cuda"
         if self._pin:
             torch.cuda.set_stream(torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
         else:
             torch.set_num_threads(1)
         self._host = torch.empty(0, dtype=torch.uint8)
-        self.scratch: Array = torch.empty(1 << 20, dtype=torch.uint8).numpy()
+        self.scratch: Array = np.empty(1 << 20, np.uint8)
+        self._kept: dict[int, list[Tensor]] = {}
+        self._kept_for: tuple[Source, ...] = ()
 
     def host(self, size: int) -> Tensor:
         """``size`` bytes of host memory, the same every time."""
         if len(self._host) < size:
             self._host = torch.empty(size, dtype=torch.uint8, pin_memory=self._pin)
         return self._host[:size]
+
+    def read(self, sources: tuple[Source, ...], start: int, count: int) -> list[Tensor]:
+        """The inputs on the device, in their own dtypes."""
+        if self._kept_for is not sources:
+            self._kept, self._kept_for = {}, sources
+        if start in self._kept and len(self._kept[start][0]) == count:
+            return self._kept[start]
+        inputs = [self._read_one(source, start, count) for source in sources]
+        if self._pin and self._has_room(count):
+            self._kept[start] = inputs
+        return inputs
+
+    def _read_one(self, source: Source, start: int, count: int) -> Tensor:
+        host = self.host(count * source.itemsize)
+        source.read(host.numpy().data, start)
+        return torch.empty_like(host, device=self.device).copy_(host).view(TORCH_DTYPES[source.dtype])
+
+    def _has_room(self, count: int) -> bool:
+        """Room is left for this chunk's fp32 copies of several inputs and for what the operations need."""
+        free, total = torch.cuda.mem_get_info(self.device)
+        return bool(free > total // 4 + 256 * count)
+
+
+@dataclass(slots=True)
+class TorchChunk:
+    """``inputs`` fp32 [inputs, count] on the device; ``out`` [count] is rounded to ``dtype``."""
+
+    bench: TorchBench
+    start: int
+    count: int
+    inputs: list[Tensor]
+    dtype: str
+    out: Any = None
+    unsound: int = 0
+
+    def delta(self, i: int) -> Tensor:
+        """xᵢ − x₀."""
+        return self.inputs[i] - self.inputs[0]
+
+    def finish(self, out: Tensor) -> None:
+        self.out = out.to(TORCH_DTYPES[self.dtype])
+        if not bool(torch.isfinite(self.out).all()):
+            self.unsound |= RESULT_UNSOUND
 
 
 class TorchBackend:
@@ -63,25 +95,17 @@ class TorchBackend:
 
     def __init__(self, device: str) -> None:
         if device.startswith("cuda") and not torch.cuda.is_available():
-            raise refuse(
-                "no-gpu",
-                "device",
-                "There is no GPU that torch can use here.",
-                "Run the merge on the processor instead.",
-            )
+            advice = "Run the merge on the processor instead."
+            raise refuse("no-gpu", "device", "There is no GPU that torch can use here.", advice)
         self.device = torch.device(device)
 
     def bench(self) -> TorchBench:
         return TorchBench(self.device)
 
     def fill(self, bench: TorchBench, sources: tuple[Source, ...], start: int, count: int, dtype: str) -> TorchChunk:
-        inputs = torch.empty((len(sources), count), dtype=torch.float32, device=self.device)
-        for row, source in zip(inputs, sources, strict=True):
-            host = bench.host(count * source.itemsize)
-            source.read(host.numpy().data, start)
-            row.copy_(host.to(self.device).view(TORCH_DTYPES[source.dtype]))
+        inputs = [one.float() for one in bench.read(sources, start, count)]
         chunk = TorchChunk(bench, start, count, inputs, dtype)
-        if not bool(torch.isfinite(inputs).all()):
+        if not all(bool(torch.isfinite(one).all()) for one in inputs):
             chunk.unsound |= PARENT_UNSOUND
         return chunk
 
@@ -91,20 +115,88 @@ class TorchBackend:
         return host.numpy().data
 
     def combine(self, chunk: TorchChunk, coefficients: Array, deltas: bool) -> None:
-        factors = torch.from_numpy(coefficients).to(torch.float32).tolist()
-        first = 1 if deltas else 0
-        total = factors[first] * _row(chunk, first, deltas)
-        for i in range(first + 1, len(chunk.inputs)):
-            total += factors[i] * _row(chunk, i, deltas)
+        factors = coefficients.astype(np.float32).tolist()
+        terms = range(1, len(factors)) if deltas else range(len(factors))
+        total: Any = None
+        for i in terms:
+            term = factors[i] * (chunk.delta(i) if deltas else chunk.inputs[i])
+            total = term if total is None else total + term
         chunk.finish(total + chunk.inputs[0] if deltas else total)
 
     def gram(self, chunk: TorchChunk, sums: Array, deltas: bool) -> None:
         first = 1 if deltas else 0
-        rows = [_row(chunk, i, deltas).double() for i in range(first, len(chunk.inputs))]
-        for i in range(len(rows)):
-            for k in range(i, len(rows)):
-                sums[i, k] += float(torch.dot(rows[i], rows[k]))
+        vectors = [chunk.delta(i) if deltas else chunk.inputs[i] for i in range(first, len(chunk.inputs))]
+        for i, one in enumerate(vectors):
+            for k in range(i, len(vectors)):
+                sums[i, k] += float(torch.dot(one.double(), vectors[k].double()))
 
+    def masks(self, masks: Sequence[Mask]) -> Sequence[Mask]:
+        return masks
 
-def _row(chunk: TorchChunk, i: int, deltas: bool) -> Tensor:
-    return chunk.inputs[i] - chunk.inputs[0] if deltas else chunk.inputs[i]
+    def sizes(self, chunk: TorchChunk, masks: Sequence[Mask], sums: Array) -> None:
+        for i, mask in enumerate(masks):
+            delta = chunk.delta(i + 1)
+            sums[i, 0] += float(delta.double().abs().sum())
+            sums[i, 1] += float(drop(delta, mask, chunk.start).double().abs().sum())
+
+    def add_up(self, chunk: TorchChunk, masks: Sequence[Mask], factors: Array) -> None:
+        total = torch.zeros_like(chunk.inputs[0])
+        for i, factor in enumerate(factors.astype(np.float32).tolist()):
+            total = total + factor * drop(chunk.delta(i + 1), masks[i], chunk.start)
+        chunk.finish(total + chunk.inputs[0])
+
+    def elect(
+        self, chunk: TorchChunk, masks: Sequence[Mask], factors: Array, weights: Array, divide: bool, scale: float
+    ) -> None:
+        base = chunk.inputs[0]
+        up = torch.zeros_like(base, dtype=torch.float64)
+        down = torch.zeros_like(up)
+        up_weight, down_weight = torch.zeros_like(base), torch.zeros_like(base)
+        pairs = zip(factors.astype(np.float32).tolist(), weights.astype(np.float32).tolist(), strict=True)
+        for i, (factor, weight) in enumerate(pairs):
+            value = factor * drop(chunk.delta(i + 1), masks[i], chunk.start).double()
+            up += value.clamp(min=0)
+            down += value.clamp(max=0)
+            up_weight += weight * (value > 0).float()
+            down_weight += weight * (value < 0).float()
+        positive = up + down >= 0
+        total = torch.where(positive, up, down).float()
+        if divide:
+            weight_sum = torch.where(positive, up_weight, down_weight)
+            total = total / torch.where(weight_sum == 0, 1.0, weight_sum)
+        chunk.finish(base + float(np.float32(scale)) * total)
+
+    def magnitudes(self, chunk: TorchChunk) -> Tensor:
+        return torch.stack([chunk.delta(i).abs().view(torch.int32) for i in range(1, len(chunk.inputs))])
+
+    def bits(self, values: Array) -> Tensor:
+        return torch.from_numpy(values).to(self.device).view(torch.int32)
+
+    def to_numpy(self, bits: Tensor) -> Array:
+        return bits.cpu().numpy().view(np.uint32)
+
+    def tally(self, bits: Tensor, low: int, high: int) -> tuple[int, int, int, Array]:
+        counts = torch.stack([(bits > high).sum(), (bits == high).sum(), (bits == low).sum()]).tolist()
+        return (*counts, self.to_numpy(bits[(bits > low) & (bits < high)]))
+
+    def histogram(self, bits: Tensor, low_bits: int, prefix: int | None) -> Array:
+        upper = bits >> low_bits
+        if prefix is None:
+            return torch.bincount(upper, minlength=1 << (31 - low_bits)).cpu().numpy()
+        lower = bits[upper == prefix] & ((1 << low_bits) - 1)
+        return torch.bincount(lower, minlength=1 << low_bits).cpu().numpy()
+
+    def keep_by_rank(
+        self, bits: Tensor, stream: Stream, start: int, thresholds: Array, depth: int, inner: int
+    ) -> Array:
+        drawn = words(stream, start, len(bits), self.device).view(-1, depth, inner)
+        limits = torch.from_numpy(thresholds.astype(np.int64)).to(self.device).view(1, depth, 1)
+        order = bits.view(-1, depth, inner).sort(dim=1, stable=True).indices
+        kept = torch.zeros_like(order, dtype=torch.uint8)
+        return kept.scatter_(1, order, (drawn < limits).to(torch.uint8)).view(-1).cpu().numpy()
+
+    def floats(self, chunk: TorchChunk) -> Array:
+        return torch.stack(chunk.inputs).cpu().numpy()
+
+    def put(self, chunk: TorchChunk, values: Array) -> None:
+        chunk.finish(torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(self.device))

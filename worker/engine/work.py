@@ -70,6 +70,10 @@ class Work:
                 "Use smaller weights, or a dtype with a wider range (bfloat16 or float32) for the result.",
             )
 
+    def peek(self, start: int, count: int) -> Any:
+        """A chunk read outside a pass, in this tensor's own thread."""
+        return self.backend.fill(self.bench, self.sources, start, count, self.step.dtype)
+
     def _pass(self, begin: Callable[[], S], look: Callable[[Any, S], None], unit: int, write: bool) -> list[S]:
         unit = max(1, unit)
         segment = max(1, SEGMENT // unit) * unit

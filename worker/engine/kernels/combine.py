@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from worker.engine.dtypes import PARENT_UNSOUND, RESULT_UNSOUND, Array
+from worker.engine.dtypes import PARENT_UNSOUND, RESULT_UNSOUND, TILE, Array
 from worker.engine.kernels.jit import kernel
-from worker.engine.kernels.tiles import INFINITY, TILE, f32, load, store, u32
-
-_LANES = 512
+from worker.engine.kernels.sums import dot, new_lanes
+from worker.engine.kernels.tiles import INFINITY, f32, load, store, subtract, u32
 
 
 @kernel
@@ -23,12 +20,6 @@ def _scale(total: Array, factor: f32, tile: Array) -> None:
 def _add(total: Array, factor: f32, tile: Array) -> None:
     for j in range(total.shape[0]):
         total[j] += factor * tile[j]
-
-
-@kernel
-def _subtract(tile: Array, base: Array) -> None:
-    for j in range(tile.shape[0]):
-        tile[j] -= base[j]
 
 
 @kernel
@@ -52,7 +43,7 @@ def combine(raw: Array, codes: Array, coefficients: Array, deltas: bool, count: 
         for i in range(first, codes.shape[0]):
             largest = max(largest, load(raw, i, codes[i], begin, tile))
             if deltas:
-                _subtract(tile, base)
+                subtract(tile, base)
             if i == first:
                 _scale(total, coefficients[i], tile)
             else:
@@ -64,24 +55,6 @@ def combine(raw: Array, codes: Array, coefficients: Array, deltas: bool, count: 
 
 
 @kernel
-def _dot(a: Array, b: Array, lanes: Array) -> Any:
-    """Σ aⱼ bⱼ over one full tile in fp64. The order of summation is fixed, so every machine gets the same bits."""
-    for k in range(lanes.shape[0]):
-        lanes[k] = np.float64(a[k]) * np.float64(b[k])
-    for start in range(_LANES, TILE, _LANES):
-        x = a[start : start + _LANES]
-        y = b[start : start + _LANES]
-        for k in range(lanes.shape[0]):
-            lanes[k] += np.float64(x[k]) * np.float64(y[k])
-    width = _LANES // 2
-    while width:
-        for k in range(width):
-            lanes[k] += lanes[k + width]
-        width //= 2
-    return lanes[0]
-
-
-@kernel
 def gram(raw: Array, codes: Array, deltas: bool, count: int, sums: Array) -> int:
     """Adds the inner products of the inputs (with ``deltas``: of xᵢ − x₀, i ≥ 1) to ``sums`` fp64 [n, n].
 
@@ -89,9 +62,9 @@ def gram(raw: Array, codes: Array, deltas: bool, count: int, sums: Array) -> int
     """
     first = 1 if deltas else 0
     size = codes.shape[0] - first
-    tiles = np.zeros((size, TILE), f32)
-    base = np.zeros(TILE, f32)
-    lanes = np.empty(_LANES, np.float64)
+    tiles = np.empty((size, TILE), f32)
+    base = np.empty(TILE, f32)
+    lanes = new_lanes()
     largest = u32(0)
     for begin in range(0, count, TILE):
         here = min(TILE, count - begin)
@@ -100,9 +73,8 @@ def gram(raw: Array, codes: Array, deltas: bool, count: int, sums: Array) -> int
         for i in range(size):
             largest = max(largest, load(raw, i + first, codes[i + first], begin, tiles[i, :here]))
             if deltas:
-                _subtract(tiles[i, :here], base[:here])
-            tiles[i, here:] = f32(0)
+                subtract(tiles[i, :here], base[:here])
         for i in range(size):
             for k in range(i, size):
-                sums[i, k] += _dot(tiles[i], tiles[k], lanes)
+                sums[i, k] += dot(tiles[i, :here], tiles[k, :here], lanes)
     return PARENT_UNSOUND if largest >= INFINITY else 0

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from worker.engine.dtypes import BLOCK, Array
+from worker.engine.dtypes import Array
 from worker.engine.kernels.jit import bits_of, float_of, kernel
 
-TILE = BLOCK
 u16 = np.uint16
 u32 = np.uint32
 f32 = np.float32
@@ -126,10 +125,26 @@ def store(tile: Array, out: Array, code: int, begin: int) -> Any:
     if code == 1:
         return _narrow_half(bits, out.view(u16)[begin : begin + size]) >= u32(0x477FF000)
     largest = u32(0)
+    if code == 2:
+        single = out.view(u32)[begin : begin + size]
+        for j in range(bits.shape[0]):
+            largest = max(largest, u32(bits[j] & MAGNITUDE))
+            single[j] = bits[j]
+        return largest >= INFINITY
+    double = out.view(np.float64)[begin : begin + size]
     for j in range(bits.shape[0]):
         largest = max(largest, u32(bits[j] & MAGNITUDE))
-    if code == 2:
-        out.view(f32)[begin : begin + size] = tile
-    else:
-        out.view(np.float64)[begin : begin + size] = tile
+        double[j] = np.float64(tile[j])
     return largest >= INFINITY
+
+
+@kernel
+def clear(tile: Array) -> None:
+    for j in range(tile.shape[0]):
+        tile[j] = 0
+
+
+@kernel
+def subtract(tile: Array, base: Array) -> None:
+    for j in range(tile.shape[0]):
+        tile[j] -= base[j]

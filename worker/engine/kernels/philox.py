@@ -1,0 +1,55 @@
+"""Philox4x32-10 for masks, in the layout that ``worker.engine.masks`` describes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from worker.engine.dtypes import BLOCK, Array
+from worker.engine.kernels.jit import kernel
+from worker.engine.kernels.tiles import u32
+from worker.engine.masks import COUNTERS, MULTIPLIERS, ROUNDS, WEYL
+
+u64 = np.uint64
+_MULTIPLIER_0, _MULTIPLIER_1 = u64(MULTIPLIERS[0]), u64(MULTIPLIERS[1])
+_WEYL_0, _WEYL_1 = u32(WEYL[0]), u32(WEYL[1])
+_32 = u64(32)
+
+
+@kernel
+def fill_block(stream: Array, block: int, words: Array) -> None:
+    """``words`` uint32 [4096]: those of the elements of ``block``. ``stream`` uint32 [4]: key, salt."""
+    first = u64(block) * u64(COUNTERS)
+    run0, run1 = words[:COUNTERS], words[COUNTERS : 2 * COUNTERS]
+    run2, run3 = words[2 * COUNTERS : 3 * COUNTERS], words[3 * COUNTERS :]
+    salt2, salt3 = stream[2], stream[3]
+    start0, start1 = stream[0], stream[1]
+    for r in range(COUNTERS):
+        counter = first + u64(r)
+        x0, x1, x2, x3 = u32(counter), u32(counter >> _32), salt2, salt3
+        key0, key1 = start0, start1
+        for _ in range(ROUNDS):
+            product0 = u64(x0) * _MULTIPLIER_0
+            product1 = u64(x2) * _MULTIPLIER_1
+            x0 = u32(u32(product1 >> _32) ^ x1 ^ key0)
+            x1 = u32(product1)
+            x2 = u32(u32(product0 >> _32) ^ x3 ^ key1)
+            x3 = u32(product0)
+            key0 = u32(key0 + _WEYL_0)
+            key1 = u32(key1 + _WEYL_1)
+        run0[r] = x0
+        run1[r] = x1
+        run2[r] = x2
+        run3[r] = x3
+
+
+@kernel
+def fill(stream: Array, start: int, words: Array) -> None:
+    """``words`` uint32 [count]: those of the elements from ``start`` on."""
+    block = np.empty(BLOCK, np.uint32)
+    done = 0
+    while done < words.shape[0]:
+        skip = (start + done) % BLOCK
+        size = min(BLOCK - skip, words.shape[0] - done)
+        fill_block(stream, (start + done) // BLOCK, block)
+        words[done : done + size] = block[skip : skip + size]
+        done += size

@@ -1,0 +1,212 @@
+"""Deltas with some elements dropped: their size, and their sum with or without a vote on signs.
+
+``PackedMasks`` is a tuple of arrays, one row for each parent but the base:
+``kinds`` int64 [n] of RANKED, RANDOM or MARKED;
+``cuts`` int64 [n, 6]: for RANKED ``Cut.least`` of what is kept, then of what is dropped from that;
+``streams`` uint32 [n, 5]: for RANDOM the stream and the threshold (see ``worker.engine.masks``);
+``bits`` uint8 [n, ⌈elements/8⌉]: for MARKED one bit an element, most significant first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from worker.engine.dtypes import PARENT_UNSOUND, RESULT_UNSOUND, TILE, Array
+from worker.engine.kernels.jit import bits_of, kernel
+from worker.engine.kernels.philox import fill_block
+from worker.engine.kernels.sums import absolute_sum, new_lanes
+from worker.engine.kernels.tiles import INFINITY, MAGNITUDE, clear, f32, load, store, subtract, u32
+from worker.engine.masks import Marked, Mask, Random, Ranked
+
+RANKED, RANDOM, MARKED = 0, 1, 2
+PackedMasks = tuple[Array, Array, Array, Array]
+
+
+def pack(masks: Sequence[Mask]) -> PackedMasks:
+    """``masks`` as the kernels take them."""
+    kinds = np.zeros(len(masks), np.int64)
+    cuts = np.zeros((len(masks), 6), np.int64)
+    streams = np.zeros((len(masks), 5), np.uint32)
+    longest = max((len(mask.bits) for mask in masks if isinstance(mask, Marked)), default=0)
+    bits = np.zeros((len(masks), longest), np.uint8)
+    for i, mask in enumerate(masks):
+        if isinstance(mask, Ranked):
+            kinds[i] = RANKED
+            cuts[i] = (*mask.keep.least, *mask.drop.least)
+        elif isinstance(mask, Random):
+            kinds[i] = RANDOM
+            streams[i, :4] = mask.stream.words
+            streams[i, 4] = mask.threshold
+        else:
+            kinds[i] = MARKED
+            bits[i] = mask.bits
+    return kinds, cuts, streams, bits
+
+
+@kernel
+def _keep_between(delta: Array, low: int, high: int) -> None:
+    least, limit = u32(low), u32(high)
+    for j in range(delta.shape[0]):
+        bits = u32(bits_of(delta[j]) & MAGNITUDE)
+        delta[j] = delta[j] if (bits >= least) & (bits < limit) else f32(0)
+
+
+@kernel
+def _keep_ranked(delta: Array, cuts: Array, start: int) -> None:
+    done = 0
+    size = delta.shape[0]
+    while done < size:
+        end = size
+        at = start + done
+        if at < cuts[0] < start + end:
+            end = cuts[0] - start
+        if at < cuts[3] < start + end:
+            end = cuts[3] - start
+        low = cuts[1] if at < cuts[0] else cuts[2]
+        high = cuts[4] if at < cuts[3] else cuts[5]
+        _keep_between(delta[done:end], low, high)
+        done = end
+
+
+@kernel
+def _keep_below(delta: Array, words: Array, threshold: Any) -> None:
+    for j in range(delta.shape[0]):
+        delta[j] = delta[j] if words[j] < threshold else f32(0)
+
+
+@kernel
+def _keep_marked(delta: Array, bits: Array) -> None:
+    for j in range(delta.shape[0]):
+        delta[j] = delta[j] if (bits[j >> 3] >> (7 - (j & 7))) & 1 else f32(0)
+
+
+@kernel
+def _drop(delta: Array, masks: Any, i: int, start: int, words: Array) -> None:
+    kinds, cuts, streams, bits = masks
+    if kinds[i] == RANKED:
+        _keep_ranked(delta, cuts[i], start)
+    elif kinds[i] == RANDOM:
+        fill_block(streams[i], start // TILE, words)
+        _keep_below(delta, words, streams[i, 4])
+    else:
+        _keep_marked(delta, bits[i, start >> 3 :])
+
+
+@kernel
+def sizes(raw: Array, codes: Array, masks: Any, start: int, count: int, sums: Array) -> int:
+    """Adds Σ|δᵢ| and Σ|kept δᵢ| to ``sums`` fp64 [n, 2]; element 0 of the inputs is ``start`` (a whole block)."""
+    base = np.empty(TILE, f32)
+    tile = np.empty(TILE, f32)
+    words = np.empty(TILE, np.uint32)
+    lanes = new_lanes()
+    largest = u32(0)
+    for begin in range(0, count, TILE):
+        size = min(TILE, count - begin)
+        largest = max(largest, load(raw, 0, codes[0], begin, base[:size]))
+        for i in range(codes.shape[0] - 1):
+            delta = tile[:size]
+            largest = max(largest, load(raw, i + 1, codes[i + 1], begin, delta))
+            subtract(delta, base[:size])
+            sums[i, 0] += absolute_sum(delta, lanes)
+            _drop(delta, masks, i, start + begin, words)
+            sums[i, 1] += absolute_sum(delta, lanes)
+    return PARENT_UNSOUND if largest >= INFINITY else 0
+
+
+@kernel
+def _vote(delta: Array, factor: Any, weight: Any, up: Array, down: Array, up_weight: Array, down_weight: Array) -> None:
+    wide = np.float64(factor)
+    for j in range(delta.shape[0]):
+        value = wide * np.float64(delta[j])
+        positive, negative = value > 0.0, value < 0.0
+        up[j] += value if positive else 0.0
+        down[j] += value if negative else 0.0
+        up_weight[j] += weight if positive else f32(0)
+        down_weight[j] += weight if negative else f32(0)
+
+
+@kernel
+def _elect(up: Array, down: Array, up_weight: Array, down_weight: Array, divide: bool, scale: Any, base: Array) -> None:
+    """Leaves the result in ``base``."""
+    for j in range(base.shape[0]):
+        positive = up[j] + down[j] >= 0.0
+        total = f32(up[j] if positive else down[j])
+        weight = up_weight[j] if positive else down_weight[j]
+        weight = weight if divide and weight != f32(0) else f32(1)
+        base[j] += scale * (total / weight)
+
+
+@kernel
+def elect(
+    raw: Array,
+    codes: Array,
+    masks: Any,
+    factors: Array,
+    weights: Array,
+    divide: bool,
+    scale: Any,
+    start: int,
+    count: int,
+    out: Array,
+    out_code: int,
+) -> int:
+    """y = b + s · Σ fᵢδᵢ over the kept elements whose sign is that of Σ fᵢδᵢ, divided by their Σ wᵢ if ``divide``.
+
+    ``factors`` and ``weights`` fp32 [n]. The vote is counted in fp64, where products of two fp32 are exact: equal and
+    opposite changes give exactly 0, which counts as positive.
+    """  # fmt: skip
+    base, tile = np.empty(TILE, f32), np.empty(TILE, f32)
+    up, down = np.empty(TILE, np.float64), np.empty(TILE, np.float64)
+    up_weight, down_weight = np.empty(TILE, f32), np.empty(TILE, f32)
+    words = np.empty(TILE, np.uint32)
+    largest, unsound = u32(0), False
+    for begin in range(0, count, TILE):
+        size = min(TILE, count - begin)
+        here = base[:size]
+        largest = max(largest, load(raw, 0, codes[0], begin, here))
+        clear(up)
+        clear(down)
+        clear(up_weight)
+        clear(down_weight)
+        for i in range(codes.shape[0] - 1):
+            delta = tile[:size]
+            largest = max(largest, load(raw, i + 1, codes[i + 1], begin, delta))
+            subtract(delta, here)
+            _drop(delta, masks, i, start + begin, words)
+            _vote(delta, factors[i], weights[i], up[:size], down[:size], up_weight[:size], down_weight[:size])
+        _elect(up[:size], down[:size], up_weight[:size], down_weight[:size], divide, scale, here)
+        unsound |= store(here, out, out_code, begin)
+    return (PARENT_UNSOUND if largest >= INFINITY else 0) | (RESULT_UNSOUND if unsound else 0)
+
+
+@kernel
+def _add(total: Array, factor: Any, tile: Array) -> None:
+    for j in range(total.shape[0]):
+        total[j] += factor * tile[j]
+
+
+@kernel
+def add_up(
+    raw: Array, codes: Array, masks: Any, factors: Array, start: int, count: int, out: Array, out_code: int
+) -> int:
+    """y = b + Σ fᵢδᵢ over the kept elements, in fp32; ``factors`` fp32 [n]."""
+    base, tile, totals = np.empty(TILE, f32), np.empty(TILE, f32), np.empty(TILE, f32)
+    words = np.empty(TILE, np.uint32)
+    largest, unsound = u32(0), False
+    for begin in range(0, count, TILE):
+        size = min(TILE, count - begin)
+        total, here = totals[:size], base[:size]
+        largest = max(largest, load(raw, 0, codes[0], begin, here))
+        clear(total)
+        for i in range(codes.shape[0] - 1):
+            delta = tile[:size]
+            largest = max(largest, load(raw, i + 1, codes[i + 1], begin, delta))
+            subtract(delta, here)
+            _drop(delta, masks, i, start + begin, words)
+            _add(total, factors[i], delta)
+        _add(total, f32(1), here)
+        unsound |= store(total, out, out_code, begin)
+    return (PARENT_UNSOUND if largest >= INFINITY else 0) | (RESULT_UNSOUND if unsound else 0)

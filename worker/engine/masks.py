@@ -1,0 +1,125 @@
+"""Which elements of a change are kept: the largest, or a random share.
+
+Random masks depend on nothing but the recipe: seed, tensor, parent and element. Each (seed, tensor, parent) is a
+stream of 32-bit words from Philox4x32-10 (Salmon et al., SC'11), one word an element. Within a block of 4096 elements,
+element 1024·k + r takes word k of the counter 1024·block + r, so that the four words of one counter land in four runs
+of neighbours. An element is kept when its word is below ``threshold(probability)``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from worker.engine.dtypes import BLOCK, Array
+
+NEVER = 0x80000000
+"""Above the bits of every magnitude."""
+
+WORDS_OF_A_COUNTER = 4
+COUNTERS = BLOCK // WORDS_OF_A_COUNTER
+ROUNDS = 10
+MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+WEYL = (0x9E3779B9, 0xBB67AE85)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The largest values: those with bits above ``bits``, and some of those equal to it.
+
+    Of the equal ones they are those before element ``place`` when ``first``, else those from ``place`` on.
+    """
+
+    bits: int
+    place: int
+    first: bool = True
+
+    @property
+    def least(self) -> tuple[int, int, int]:
+        """(place, least bits before it, least bits from it on)."""
+        return (self.place, self.bits + (not self.first), self.bits + self.first)
+
+
+NOTHING = Cut(NEVER, 0)
+EVERYTHING = Cut(-1, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """``key`` is Philox's key; ``salt`` fills the upper half of its counter. Two 32-bit words each."""
+
+    key: tuple[int, int]
+    salt: tuple[int, int]
+
+    @property
+    def words(self) -> Array:
+        """uint32 [4]: key, then salt."""
+        return np.array([*self.key, *self.salt], np.uint32)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Keeps the values that ``keep`` selects and ``drop`` does not."""
+
+    keep: Cut
+    drop: Cut = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Random:
+    """Keeps each element with the same probability; below ``threshold``, see above."""
+
+    stream: Stream
+    threshold: int
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """Keeps the elements whose bit is set, most significant first; ``bits`` uint8 [⌈elements/8⌉]."""
+
+    bits: Array
+
+
+Mask = Ranked | Random | Marked
+
+
+def stream(seed: int, tensor: str, parent: str) -> Stream:
+    """The stream of one tensor of one parent, the parent named by its reference as the recipe writes it."""
+    text = json.dumps(["weightloom mask 1", seed, tensor, parent])
+    words = np.frombuffer(hashlib.sha256(text.encode()).digest()[:16], "<u4")
+    return Stream((int(words[0]), int(words[1])), (int(words[2]), int(words[3])))
+
+
+def threshold(probability: float) -> int:
+    """Words below this are kept: a share ``probability`` of all, to 2⁻³²."""
+    return min(max(int(probability * 2.0**32), 0), 2**32 - 1)
+
+
+def words_reference(one: Stream, start: int, count: int) -> Array:
+    """Words of elements ``start``..., uint32 [count], in plain NumPy: slow, easy to check, the same as the kernels'."""
+    if count <= 0:
+        return np.empty(0, np.uint32)
+    first, last = start // BLOCK, (start + count - 1) // BLOCK
+    counters = np.arange(first * COUNTERS, (last + 1) * COUNTERS, dtype=np.uint64)
+    mask, half = np.uint64(0xFFFFFFFF), np.uint64(32)
+    x0, x1 = counters & mask, counters >> half
+    x2, x3 = (np.full_like(counters, word) for word in one.salt)
+    key0, key1 = one.key
+    for _ in range(ROUNDS):
+        product0, product1 = x0 * np.uint64(MULTIPLIERS[0]), x2 * np.uint64(MULTIPLIERS[1])
+        x0 = (product1 >> half) ^ x1 ^ np.uint64(key0)
+        x2 = (product0 >> half) ^ x3 ^ np.uint64(key1)
+        x1, x3 = product1 & mask, product0 & mask
+        key0, key1 = (key0 + WEYL[0]) & 0xFFFFFFFF, (key1 + WEYL[1]) & 0xFFFFFFFF
+    blocks = np.stack([x.reshape(-1, COUNTERS) for x in (x0, x1, x2, x3)], axis=1)
+    return blocks.reshape(-1).astype(np.uint32)[start - first * BLOCK :][:count]
+
+
+def mask_reference(seed: int, tensor: str, parent: str, start: int, count: int, density: float) -> Array:
+    """Which of the elements ``start``... DARE keeps of one parent's change to one tensor, bool [count]."""
+    if density >= 1.0:
+        return np.ones(count, np.bool_)
+    return words_reference(stream(seed, tensor, parent), start, count) < np.uint32(threshold(density))

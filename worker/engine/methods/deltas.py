@@ -1,0 +1,121 @@
+"""The task arithmetic family: changes from the base, thinned out, voted on, added up.
+
+Terms as in the papers: δᵢ = xᵢ − b in fp32; a mask drops some of its elements; ``rescale`` enlarges the rest so that
+Σ|δᵢ| stays what it was; with a vote only those elements count whose sign is that of the weighted sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.planning.plan import Input
+from worker.engine import topk
+from worker.engine.dtypes import Array
+from worker.engine.masks import EVERYTHING, NOTHING, Mask, Random, Ranked, stream, threshold
+from worker.engine.methods.blends import blend, divisor
+from worker.engine.methods.parameters import flag, number, weights
+from worker.engine.work import Work
+
+_LEAST_SUM = 1e-7
+"""Below this a sum of magnitudes is not divided by, as in the reference implementation."""
+
+
+def ties(work: Work) -> None:
+    """Keeps the largest ``density`` of each change, at least one element; votes. arXiv:2306.01708."""
+    add_changes(work, largest_masks(work, [_ties_range(one, work.elements) for one in work.step.inputs]), vote=True)
+
+
+def breadcrumbs(work: Work) -> None:
+    """Drops the smallest and the ``gamma`` largest of each change. arXiv:2312.06795."""
+    add_changes(work, _breadcrumbs_masks(work), vote=False)
+
+
+def breadcrumbs_ties(work: Work) -> None:
+    """Breadcrumbs' masks, then a vote."""
+    add_changes(work, _breadcrumbs_masks(work), vote=True)
+
+
+def dare_linear(work: Work) -> None:
+    """Keeps each element with probability ``density``. arXiv:2311.03099."""
+    add_changes(work, _dare_masks(work), vote=False)
+
+
+def dare_ties(work: Work) -> None:
+    """DARE's masks, then a vote."""
+    add_changes(work, _dare_masks(work), vote=True)
+
+
+def _ties_range(one: Input, total: int) -> tuple[int, int]:
+    density = number(one, "density", 1.0)
+    if density >= 1.0:
+        return total, 0
+    return (max(1, int(density * total)), 0) if density > 0.0 else (0, 0)
+
+
+def _breadcrumbs_masks(work: Work) -> list[Mask]:
+    return largest_masks(work, [_breadcrumbs_range(one, work.elements) for one in work.step.inputs], first=False)
+
+
+def _breadcrumbs_range(one: Input, total: int) -> tuple[int, int]:
+    """Of N elements K = ⌊ρN⌋ are kept, above the B = max(0, N − K − ⌊γN⌋) smallest."""
+    density = number(one, "density", 1.0)
+    if density >= 1.0:
+        return total, 0
+    kept = max(0, int(density * total))
+    smallest = max(0, total - kept - int(number(one, "gamma", 0.01) * total))
+    return total - smallest, total - smallest - kept
+
+
+def largest_masks(work: Work, ranges: Sequence[tuple[int, int]], first: bool = True) -> list[Mask]:
+    """For each parent ``(m, d)``: keep its m largest changes without the d largest.
+
+    Of changes of the same size the ``first`` ones count as larger, or else the last ones: sorted downwards by a
+    stable sort, or upwards.
+    """
+    if work.elements == 0 or all(m >= work.elements and d == 0 for m, d in ranges):
+        return [Ranked(EVERYTHING) for _ in ranges]
+    return [Ranked(*pair) for pair in topk.largest(work, work.backend.magnitudes, ranges, first=first)]
+
+
+def _dare_masks(work: Work) -> list[Mask]:
+    return [
+        random_mask(work, number(one, "density", 1.0), source.label)
+        for one, source in zip(work.step.inputs, work.sources[1:], strict=True)
+    ]
+
+
+def random_mask(work: Work, density: float, parent: str) -> Mask:
+    """Each element of the parent's change with probability ``density``."""
+    if density >= 1.0:
+        return Ranked(EVERYTHING)
+    if density <= 0.0:
+        return Ranked(NOTHING)
+    return Random(stream(work.seed, work.step.name, parent), threshold(density))
+
+
+def add_changes(work: Work, masks: Sequence[Mask], vote: bool) -> None:
+    """Writes b + λ · Σ wᵢ rescaleᵢ maskᵢ(δᵢ), voted on or not, divided by the weights if ``normalize``."""
+    step, backend = work.step, work.backend
+    weight, scale, divide = weights(step), number(step, "lambda", 1.0), flag(step, "normalize")
+    whole = all(mask == Ranked(EVERYTHING) for mask in masks)
+    if whole and not vote:
+        blend(work, scale * weight / divisor(weight, divide), deltas=True)
+        return
+    packed = backend.masks(masks)
+    factors = weight * _rescaling(work, packed) if flag(step, "rescale") and not whole else weight
+    if vote:
+        work.write(lambda chunk: backend.elect(chunk, packed, factors, weight, divide, scale))
+    else:
+        factors = scale * factors / divisor(weight, divide)
+        work.write(lambda chunk: backend.add_up(chunk, packed, factors))
+
+
+def _rescaling(work: Work, packed: object) -> Array:
+    """Σ|δᵢ| / Σ|kept δᵢ| for each parent, fp64; 1 where either sum is next to nothing."""
+    size = (len(work.step.inputs), 2)
+    parts = work.sweep(lambda: np.zeros(size), lambda chunk, sums: work.backend.sizes(chunk, packed, sums))
+    sums = np.sum(parts, axis=0) if parts else np.zeros(size)
+    usable = (sums >= _LEAST_SUM).all(axis=1)
+    return np.divide(sums[:, 0], sums[:, 1], out=np.ones(len(sums)), where=usable)

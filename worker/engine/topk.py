@@ -1,0 +1,238 @@
+"""Exact selection of the largest values of a tensor without holding it.
+
+Values are told apart by the bits of non-negative fp32 numbers, which sort like the numbers. Equal values are ordered
+by position: the ``m`` largest are one definite set, and a ``Cut`` tells which.
+
+A sample says between which two values the threshold lies; one pass counts what is above and collects the few values
+inside. Values equal to a bound are only counted, so that many equal ones cost nothing. Should the bracket miss, the
+threshold is found by counting the upper 16 and then the lower 15 bits of all values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from worker.engine.dtypes import BLOCK, Array
+from worker.engine.masks import EVERYTHING, NEVER, NOTHING, Cut
+from worker.engine.work import Work
+
+SMALL = 1 << 18
+"""Tensors up to this size are simply held."""
+
+_PIECES = 32
+_PIECE = 2048
+_SIGMAS = 5.0
+_WIDEST = 0.06
+_LOW_BITS = 15
+
+Quantity = Callable[[Any], Any]
+"""From a chunk to the bits of its values, [rows, count], as the back end keeps them."""
+
+
+@dataclass(slots=True)
+class _Question:
+    """The ``wanted`` largest of row ``row``, 0 < wanted < elements; looked for from ``low`` to ``high``."""
+
+    row: int
+    wanted: int
+    low: int = 0
+    high: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Tally:
+    """What one chunk holds: values above ``high``, equal to it, equal to ``low``, and those between, in order."""
+
+    start: int
+    count: int
+    above: int
+    at_high: int
+    at_low: int
+    inside: Array
+
+
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """The values to choose from. ``unit``: they can only be computed for whole units of so many elements."""
+
+    work: Work
+    quantity: Quantity
+    unit: int
+    first: bool
+
+    def sweep(self, look: Callable[[Any, Any, list[Any]], None]) -> list[Any]:
+        """One pass: ``look(chunk, bits, found)`` adds to ``found``; returns all that was found, in order."""
+        unit = BLOCK if self.unit == 1 else self.unit
+        found: list[list[Any]] = self.work.sweep(
+            list, lambda chunk, seen: look(chunk, self.quantity(chunk), seen), unit
+        )
+        return [one for segment in found for one in segment]
+
+    def read(self, start: int, count: int) -> Array:
+        """uint32 [rows, count]."""
+        chunk = self.work.peek(start, count)
+        return np.array(self.work.backend.to_numpy(self.quantity(chunk)), np.uint32)
+
+
+def largest(
+    work: Work, quantity: Quantity, wanted: Sequence[Sequence[int]], unit: int = 1, first: bool = True
+) -> list[list[Cut]]:
+    """For each row of ``quantity`` and each number in ``wanted[row]``, the cut that selects so many largest values.
+
+    Of equal values the ``first`` ones count as larger, or else the last ones.
+    """
+    total = work.elements
+    questions = {(row, m): _Question(row, m) for row, numbers in enumerate(wanted) for m in numbers if 0 < m < total}
+    cuts = _answer(_Values(work, quantity, unit, first), list(questions.values())) if questions else []
+    known = dict(zip(questions, cuts, strict=True))
+
+    def cut(row: int, m: int) -> Cut:
+        if m <= 0:
+            return NOTHING
+        return EVERYTHING if m >= total else known[row, m]
+
+    return [[cut(row, m) for m in numbers] for row, numbers in enumerate(wanted)]
+
+
+def _answer(values: _Values, questions: list[_Question]) -> list[Cut]:
+    if values.work.elements <= SMALL:
+        rows = _hold(values)
+        return [_cut_of_row(rows[one.row], one.wanted, values.first) for one in questions]
+    _set_brackets(values, questions)
+    cuts = _look(values, questions)
+    missed = [one for one, cut in zip(questions, cuts, strict=True) if cut is None]
+    if missed:
+        _pin_down(values, missed)
+        found = iter(_look(values, missed))
+        cuts = [next(found) if cut is None else cut for cut in cuts]
+    return [cut for cut in cuts if cut is not None]
+
+
+def _hold(values: _Values) -> Array:
+    def look(_: Any, bits: Any, found: list[Any]) -> None:
+        found.append(np.array(values.work.backend.to_numpy(bits), np.uint32))
+
+    return np.concatenate(values.sweep(look), axis=1)
+
+
+def _cut_of_row(row: Array, wanted: int, first: bool) -> Cut:
+    """The cut of one row that is at hand, uint32 [elements]."""
+    bits = np.partition(row, len(row) - wanted)[len(row) - wanted]
+    equals = np.flatnonzero(row == bits)
+    rest = wanted - int(np.count_nonzero(row > bits))
+    return Cut(int(bits), _place(equals, rest if first else len(equals) - rest), first)
+
+
+def _place(equals: Array, before: int) -> int:
+    """The element after the first ``before`` of the elements ``equals``."""
+    return int(equals[before - 1]) + 1 if before else 0
+
+
+def _set_brackets(values: _Values, questions: list[_Question]) -> None:
+    """Low and high from a sample: five standard deviations around the wanted share, and never far from it.
+
+    The deviation is the larger of that of independent draws and that between the pieces, which are neighbours and may
+    be alike.
+    """
+    total = values.work.elements
+    size = max(1, _PIECE // values.unit) * values.unit
+    starts = {int(at) // values.unit * values.unit for at in np.linspace(0, total - size, _PIECES)}
+    pieces = np.stack([values.read(start, size) for start in sorted(starts)], axis=1)
+    for one in questions:
+        piece = pieces[one.row]
+        sample = np.sort(piece, axis=None)
+        share = one.wanted / total
+        middle = sample[min(len(sample) - 1, int((1 - share) * len(sample)))]
+        between = (piece > middle).mean(axis=1).std() / np.sqrt(len(piece))
+        alone = np.sqrt(share * (1 - share) / len(sample))
+        half = min(_WIDEST, _SIGMAS * max(between, alone) + 2 / len(sample))
+        one.low = _quantile(sample, 1 - share - half, 0)
+        one.high = _quantile(sample, 1 - share + half, NEVER - 1)
+
+
+def _quantile(sample: Array, share: float, beyond: int) -> int:
+    index = int(share * len(sample))
+    return int(sample[index]) if 0 <= index < len(sample) else beyond
+
+
+def _look(values: _Values, questions: list[_Question]) -> list[Cut | None]:
+    """The cuts, None where the bracket does not hold the threshold."""
+
+    def look(chunk: Any, bits: Any, found: list[Any]) -> None:
+        found.append(
+            [
+                _Tally(chunk.start, chunk.count, *values.work.backend.tally(bits[one.row], one.low, one.high))
+                for one in questions
+            ]
+        )
+
+    chunks = values.sweep(look)
+    return [_resolve(values, one, [chunk[i] for chunk in chunks]) for i, one in enumerate(questions)]
+
+
+def _resolve(values: _Values, one: _Question, tallies: list[_Tally]) -> Cut | None:
+    rest = one.wanted - sum(tally.above for tally in tallies)
+    at_high = [tally.at_high for tally in tallies]
+    if rest <= 0:
+        return Cut(one.high, 0) if rest == 0 else None
+    if rest <= sum(at_high):
+        return _cut_among_equals(values, one.row, one.high, rest, tallies, at_high)
+    rest -= sum(at_high)
+    inside = np.concatenate([tally.inside for tally in tallies])
+    if rest <= len(inside):
+        bits = np.partition(inside, len(inside) - rest)[len(inside) - rest]
+        rest -= int(np.count_nonzero(inside > bits))
+        equals = [int(np.count_nonzero(tally.inside == bits)) for tally in tallies]
+        return _cut_among_equals(values, one.row, int(bits), rest, tallies, equals)
+    rest -= len(inside)
+    at_low = [tally.at_low for tally in tallies]
+    if one.low < one.high and rest <= sum(at_low):
+        return _cut_among_equals(values, one.row, one.low, rest, tallies, at_low)
+    return None
+
+
+def _cut_among_equals(values: _Values, row: int, bits: int, rest: int, tallies: list[_Tally], equals: list[int]) -> Cut:
+    """``rest`` of the values equal to ``bits`` belong to the largest: up to, or from, which element?"""
+    before = rest if values.first else sum(equals) - rest
+    for tally, count in zip(tallies, equals, strict=True):
+        if before == 0:
+            break
+        if before <= count:
+            here = np.flatnonzero(values.read(tally.start, tally.count)[row] == bits)
+            return Cut(bits, tally.start + _place(here, before), values.first)
+        before -= count
+    return Cut(bits, 0, values.first)
+
+
+def _pin_down(values: _Values, questions: list[_Question]) -> None:
+    """Sets ``low`` and ``high`` to the threshold itself, in two passes."""
+    upper = [0] * len(questions)
+    rest = [one.wanted for one in questions]
+    for prefixes, size in ((None, NEVER >> _LOW_BITS), (upper, 1 << _LOW_BITS)):
+        counts = _histograms(values, questions, prefixes, size)
+        for i, one in enumerate(questions):
+            from_top = np.cumsum(counts[i][::-1])
+            place = int(np.searchsorted(from_top, rest[i]))
+            rest[i] -= int(from_top[place - 1]) if place else 0
+            digit = size - 1 - place
+            if prefixes is None:
+                upper[i] = digit
+            else:
+                one.low = one.high = (upper[i] << _LOW_BITS) | digit
+
+
+def _histograms(values: _Values, questions: list[_Question], prefixes: list[int] | None, size: int) -> Array:
+    """How many values have each upper part, or each lower part among those with the given upper part."""
+
+    def look(_: Any, bits: Any, found: list[Array]) -> None:
+        if not found:
+            found.append(np.zeros((len(questions), size), np.int64))
+        for i, one in enumerate(questions):
+            prefix = None if prefixes is None else prefixes[i]
+            found[0][i] += values.work.backend.histogram(bits[one.row], _LOW_BITS, prefix)
+
+    return np.asarray(np.sum(values.sweep(look), axis=0))
