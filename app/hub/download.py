@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from app.hub.cache import UNFINISHED, HubCache, content_name
 from app.hub.errors import About, Trouble, trouble_of, unreachable
 from app.hub.partial import Partial
 from app.hub.ranges import first_byte, resolve_path
-from app.hub.transport import Patience, Transport, broken, gives_up, refuse_offline, signed
+from app.hub.transport import SLOW, Patience, Transport, broken, gives_up, refuse_offline, signed
 from app.planning.facts import FileFacts
 from app.recipe.findings import Refused, refuse
 
@@ -24,6 +25,7 @@ TICK = 0.1
 """Seconds between two looks at ``check``."""
 ENOUGH = 1 << 20
 """Bytes after which a connection that broke counts as having worked."""
+LEAST = 4096
 _HASHED_AT_ONCE = 8 << 20
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
@@ -78,6 +80,22 @@ class _Caller:
     on_bytes: Callable[[int], None]
     check: Callable[[], None]
     on_wait: Callable[[float, str], None]
+
+
+class _Pace:
+    """Whether a line that never falls silent still gets anywhere: ``LEAST`` bytes in so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.since, self.bytes = seconds, time.monotonic(), 0
+
+    def too_slow(self, more: int) -> bool:
+        self.bytes += more
+        now = time.monotonic()
+        if now - self.since < self.seconds:
+            return False
+        slow = self.bytes < LEAST
+        self.since, self.bytes = now, 0
+        return slow
 
 
 class _Fetch:
@@ -186,7 +204,10 @@ class _Fetch:
                 skip = position - first_byte(answer.status_code, answer.headers, self.about, self.file.size)
                 if skip < 0:
                     raise Trouble(unreachable(self.about, "sent another part than was asked for"), again=True)
+                pace = _Pace(self.patience.silence * SLOW)
                 async for piece in answer.aiter_raw():
+                    if pace.too_slow(len(piece)):
+                        raise Trouble(unreachable(self.about, "sends next to nothing"), again=True)
                     wanted = memoryview(piece)[skip:][: end - begin - partial.done[index]]
                     skip = max(0, skip - len(piece))
                     partial.write(index, wanted)

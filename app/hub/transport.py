@@ -49,6 +49,10 @@ FETCHING = Patience(attempts=6, first=1, longest=60, silence=15, longest_told=90
 """A download in the background."""
 
 
+SLOW = 4
+"""Times of ``silence`` after which an answer that drips in is given up."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A whole answer, its body not longer than asked for."""
@@ -123,9 +127,11 @@ class Transport:
             with self.client.stream("GET", self.endpoint + path, params=params, headers=sent, timeout=silence) as got:
                 if not got.is_success:
                     raise trouble_of(got.status_code, got.headers, about)
-                body = bytearray()
+                body, deadline = bytearray(), time.monotonic() + 2 * SLOW * silence
                 for piece in got.iter_bytes():
                     body += piece
+                    if time.monotonic() > deadline:
+                        raise Trouble(unreachable(about, "answers too slowly"), again=True)
                     if len(body) >= most:
                         break
                 return Answer(got.status_code, got.headers, bytes(body[:most]))

@@ -208,6 +208,17 @@ def test_silence_is_bounded(client: HubClient, hub: StandInHub) -> None:
     assert time.monotonic() - began < 2
 
 
+def test_dripping_is_bounded(client: HubClient, hub: StandInHub) -> None:
+    hurry(client, silence=0.1)
+    hub.add("alice/model", {f"{number}.txt": "x" for number in range(100)})
+    hub.fault("slow", after=20, times=None)
+    began = time.monotonic()
+    with pytest.raises(Refused) as refused:
+        client.info("alice/model")
+    assert finding(refused).code == "hub-unreachable"
+    assert time.monotonic() - began < 8
+
+
 @pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
 def test_offline_mode_is_kept(client: HubClient, hub: StandInHub, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "1")

@@ -60,6 +60,15 @@ def test_a_broken_line_goes_on_where_it_broke(model: ServedModel, hub: StandInHu
     assert model.waits
 
 
+def test_a_line_that_drips_is_given_up(single: ServedModel, hub: StandInHub) -> None:
+    single.client.fetching = replace(single.client.fetching, silence=0.1, attempts=2)
+    hub.fault("slow", NAME, after=10, times=None)
+    assert single.refusal() == "download-failed"
+    assert len(hub.seen) == 2
+    hub.heal()
+    single.fetch_whole()
+
+
 def test_a_line_that_always_breaks_but_moves_on_gets_there(single: ServedModel, hub: StandInHub) -> None:
     hub.fault("cut", NAME, after=1_100_000, times=None)
     single.client.fetching = replace(single.client.fetching, attempts=2)
