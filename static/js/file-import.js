@@ -1,0 +1,37 @@
+// <file-import>: fills the import box from a chosen or dropped file. Of a .safetensors file only the header is read.
+const LARGEST_HEADER = 100_000_000;
+
+async function recipeOf(file) {
+  if (!file.name.endsWith(".safetensors")) return file.slice(0, 262_144).text();
+  const length = Number(new DataView(await file.slice(0, 8).arrayBuffer()).getBigUint64(0, true));
+  if (length > LARGEST_HEADER) throw new Error("This file's header is damaged.");
+  const header = JSON.parse(await file.slice(8, 8 + length).text());
+  const recipe = header.__metadata__?.recipe ?? header.__metadata__?.mergekit_config;
+  if (!recipe) throw new Error("This file carries no recipe.");
+  return recipe;
+}
+
+customElements.define("file-import", class extends HTMLElement {
+  connectedCallback() {
+    const input = this.querySelector("input[type=file]");
+    this.hidden = false;
+    input.addEventListener("change", () => this.take(input.files[0]));
+    const dialog = this.closest("[popover]");
+    dialog.addEventListener("dragover", (event) => event.preventDefault());
+    dialog.addEventListener("drop", (event) => {
+      event.preventDefault();
+      this.take(event.dataTransfer.files[0]);
+    });
+  }
+
+  async take(file) {
+    if (!file) return;
+    const told = this.querySelector("[role=status]");
+    try {
+      document.getElementById("import-text").value = await recipeOf(file);
+      told.textContent = `Read from ${file.name}.`;
+    } catch (error) {
+      told.textContent = error instanceof SyntaxError ? "This file's header is damaged." : error.message;
+    }
+  }
+});

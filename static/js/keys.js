@@ -1,0 +1,20 @@
+// Keys for the whole page: / search, ? help, g then b, j, m or r to go somewhere. Never while somebody types.
+const PLACES = { b: "/", j: "/jobs", m: "/models", r: "/recipes" };
+let waiting = 0;
+
+function typing(target) {
+  return target.closest("input:not([type=range], [type=checkbox], [type=radio]), textarea, select, [contenteditable]");
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || typing(event.target)) return;
+  const place = Date.now() < waiting && PLACES[event.key];
+  waiting = 0;
+  if (place) location.href = place;
+  else if (event.key === "g") waiting = Date.now() + 1500;
+  else if (event.key === "?") document.getElementById("help").togglePopover();
+  else if (event.key === "/") {
+    event.preventDefault();
+    document.getElementById("search").focus();
+  }
+});

@@ -1,0 +1,37 @@
+// <tab-set>: a [role=tablist] of buttons with aria-controls. Without this script every panel is simply shown.
+customElements.define("tab-set", class extends HTMLElement {
+  connectedCallback() {
+    this.tabs = [...this.querySelectorAll("[role=tab]")];
+    this.querySelector("[role=tablist]").hidden = false;
+    for (const tab of this.tabs) {
+      const panel = this.panel(tab);
+      panel.setAttribute("role", "tabpanel");
+      panel.setAttribute("aria-labelledby", tab.id);
+      tab.addEventListener("click", () => this.select(tab));
+      tab.addEventListener("keydown", (event) => this.step(event, tab));
+    }
+    this.select(this.tabs.find((tab) => tab.getAttribute("aria-selected") === "true") ?? this.tabs[0]);
+  }
+
+  panel(tab) {
+    return document.getElementById(tab.getAttribute("aria-controls"));
+  }
+
+  select(chosen) {
+    for (const tab of this.tabs) {
+      tab.setAttribute("aria-selected", String(tab === chosen));
+      tab.tabIndex = tab === chosen ? 0 : -1;
+      this.panel(tab).hidden = tab !== chosen;
+    }
+  }
+
+  step(event, tab) {
+    const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    const ends = { Home: 0, End: this.tabs.length - 1 }[event.key];
+    if (by === undefined && ends === undefined) return;
+    event.preventDefault();
+    const next = this.tabs[ends ?? (this.tabs.indexOf(tab) + by + this.tabs.length) % this.tabs.length];
+    this.select(next);
+    next.focus();
+  }
+});
