@@ -1,0 +1,197 @@
+"""All that the builder page shows, computed before the template runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from app.planning.facts import ModelFacts
+from app.preflight import Preflight
+from app.recipe.catalogue import Method
+from app.recipe.findings import Finding
+from app.recipe.form import FormView, Knob, view
+from app.recipe.presets import Preset, presets
+from app.recipe.schema import ModelRef, Recipe
+from app.web.pages.draft import Draft
+from app.web.pages.loom_rows import curve_picture, letters_of, loom_picture
+from app.web.pages.method_groups import method_groups, paper_link
+from app.web.pages.parent_cards import ParentCard, parent_cards
+from app.web.pages.pictures import stack, vectors
+from app.web.pages.pictures.curves import CurvePicture
+from app.web.pages.pictures.loom import LoomPicture
+from app.web.pages.titles import title_of
+from app.web.rendering import byte_size, duration
+
+_ONLY_THE_BASE = Finding("info", "only-the-base", "", "This is only the base so far.", "Add a model to merge into it.")
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    value: str
+    label: str
+
+
+@dataclass(frozen=True)
+class BuildPage:
+    """The context ``build`` of ``pages/build.html`` and its partials.
+
+    ``text`` is the recipe's YAML, the state of the page; ``waiting``: the models' headers are still to be read, a
+    second request will; ``broken``: the YAML cannot be read, so there is no form; ``key`` makes a double click one job.
+    """
+
+    text: str
+    key: str
+    title: str
+    name: str
+    form: FormView
+    parents: tuple[ParentCard, ...]
+    base_index: int | None
+    waiting: bool
+    broken: bool
+    reshaped: bool
+    problems: Mapping[str, str]
+    findings: tuple[Finding, ...]
+    estimate: tuple[Tile, ...]
+    loom: LoomPicture | None
+    curves: CurvePicture | None
+    vectors: vectors.VectorPicture | None
+    blocks: tuple[stack.Block, ...]
+    dtype: str
+    seed: str
+    refusal: tuple[Finding, ...] = ()
+    refusal_title: str = "This merge cannot start yet"
+    told: str = ""
+    method_groups: Sequence[tuple[str, list[Method]]] = field(default_factory=method_groups)
+    starts: tuple[Preset, ...] = field(default_factory=presets)
+
+    @property
+    def method(self) -> Method:
+        return self.form.method
+
+    @property
+    def shared(self) -> tuple[Knob, ...]:
+        return tuple(one for one in self.form.shared if one.parameter.used and not one.parameter.advanced)
+
+    @property
+    def advanced(self) -> tuple[Knob, ...]:
+        return tuple(one for one in self.form.shared if one.parameter.used and one.parameter.advanced)
+
+    @property
+    def takes_more(self) -> bool:
+        return self.form.takes_more and not self.form.stacked and not self.broken
+
+    @property
+    def stacked(self) -> bool:
+        return self.form.stacked
+
+    @property
+    def paper_link(self) -> str:
+        return paper_link(self.method.paper)
+
+    @property
+    def legend(self) -> tuple[ParentCard, ...]:
+        """The parents that have threads in the loom."""
+        return self.parents
+
+    @property
+    def blend_title(self) -> str:
+        if self.broken:
+            return "The YAML cannot be read"
+        return "Reading the models' headers" if self.waiting else "Not ready to weave"
+
+    @property
+    def blend_text(self) -> str:
+        if self.broken:
+            return "What is wrong is told at the right. Change it under YAML, or import another recipe."
+        if self.waiting:
+            return (
+                "Names, shapes and sizes of every tensor, a few megabytes at most. The loom appears when they are in."
+            )
+        return "What is missing is told at the right. The loom appears as soon as the recipe and its models fit."
+
+
+def build_page(
+    draft: Draft, key: str, *, checked: Preflight | None = None, refusal: tuple[Finding, ...] = (), told: str = ""
+) -> BuildPage:
+    """The page for a draft; ``checked`` is what its models' headers said, None while nobody has looked."""
+    recipe = draft.recipe or Recipe("linear")
+    form = view(recipe)
+    facts: Mapping[ModelRef, ModelFacts] = checked.facts if checked else {}
+    letters = letters_of(checked.plan, form) if checked and checked.plan else []
+    loom = loom_picture(checked.plan, letters) if checked and checked.plan else None
+    findings = _telling(checked.findings if checked else draft.findings, draft, form)
+    return BuildPage(
+        text=draft.text,
+        key=key,
+        title=title_of(recipe),
+        name=recipe.name or "",
+        form=form,
+        parents=parent_cards(form, facts),
+        base_index=next((one.index for one in form.parents if one.is_base), None),
+        waiting=draft.recipe is not None and bool(form.parents) and checked is None,
+        broken=draft.broken,
+        reshaped=draft.reshaped,
+        problems={_field(finding): finding.text for finding in draft.problems if finding.where},
+        findings=(*_homeless(draft.problems), *findings),
+        estimate=_tiles(checked) if checked else (),
+        loom=loom,
+        curves=curve_picture(checked.plan, letters, loom) if checked and checked.plan and loom else None,
+        vectors=_vectors(form),
+        blocks=stack.draw(recipe, {one.model: one.letter for one in form.parents}) if form.parents else (),
+        dtype=recipe.dtype or "",
+        seed="" if recipe.seed is None else str(recipe.seed),
+        refusal=refusal,
+        told=told,
+    )
+
+
+def _telling(findings: tuple[Finding, ...], draft: Draft, form: FormView) -> tuple[Finding, ...]:
+    """Nothing is wrong with a recipe in which nothing has been picked yet, or only the base."""
+    if draft.broken:
+        return findings
+    if not form.parents:
+        return ()
+    return tuple(_ONLY_THE_BASE if one.code == "one-of-models-slices-modules" else one for one in findings)
+
+
+def _field(finding: Finding) -> str:
+    return finding.where.partition("[")[0]
+
+
+def _homeless(problems: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Remarks that no field of the form can show."""
+    return tuple(one for one in problems if not _field(one).startswith(("parent.", "shared.")))
+
+
+def _vectors(form: FormView) -> vectors.VectorPicture | None:
+    base = next((one for one in form.parents if one.is_base), None)
+    lettered = [one for one in form.parents if one.letter]
+    shown = [
+        vectors.Parent(one.letter, _number(one.knobs, "weight", 1.0), _number(one.knobs, "density", 1.0))
+        for one in lettered
+    ]
+    settings = {one.parameter.name: _number(form.shared, one.parameter.name, 0.0) for one in form.shared}
+    return vectors.draw(form.method.name, shown, settings, base_letter=base.letter if base else "A")
+
+
+def _number(knobs: Sequence[Knob], name: str, otherwise: float) -> float:
+    """A knob's value; of a curve the mean, of a switch 0 or 1."""
+    knob = next((one for one in knobs if one.parameter.name == name), None)
+    if knob is None or knob.ruled or not knob.text:
+        return otherwise
+    if knob.parameter.kind == "boolean":
+        return 1.0 if knob.text == "true" else 0.0
+    values = [float(piece) for piece in knob.text.split(",") if piece.strip()]
+    return sum(values) / len(values)
+
+
+def _tiles(checked: Preflight) -> tuple[Tile, ...]:
+    if checked.plan is None or checked.estimate is None:
+        return ()
+    shards, cost = len(checked.plan.shards), checked.estimate
+    return (
+        Tile(byte_size(cost.output_bytes), f"result, {shards} {'shard' if shards == 1 else 'shards'}"),
+        Tile(f"≈ {duration(cost.seconds)}", "on this machine"),
+        Tile(byte_size(cost.peak_memory_bytes), "peak memory"),
+        Tile(byte_size(cost.download_bytes) if cost.download_bytes else "nothing", "to download"),
+    )

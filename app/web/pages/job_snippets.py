@@ -1,0 +1,49 @@
+"""Lines to copy: fetch a finished checkpoint, load it, put it on the Hub."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from urllib.parse import quote
+
+from app.storage.base import ArtifactFile
+
+
+@dataclass(frozen=True, slots=True)
+class Snippets:
+    """``fetch`` and ``publish`` are for a shell, ``load`` is Python."""
+
+    fetch: str
+    load: str
+    publish: str
+
+
+def snippets(title: str, job_id: str, origin: str, files: Sequence[ArtifactFile]) -> Snippets:
+    """``origin`` is this server's address as the reader sees it, without a slash at the end."""
+    folder = folder_name(title)
+    lines = [f"mkdir -p {folder} && cd {folder}"]
+    folders = sorted({str(PurePosixPath(file.name).parent) for file in files} - {"."})
+    lines += [f"mkdir -p {shlex.quote(one)}" for one in folders]
+    lines += [
+        f"curl -fC - -o {shlex.quote(file.name)} {shlex.quote(_address(origin, job_id, file.name))}" for file in files
+    ]
+    lines += ["sha256sum -c <<'SUMS'", *(f"{file.sha256}  {file.name}" for file in files), "SUMS", ""]
+    load = (
+        "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
+        f'tokenizer = AutoTokenizer.from_pretrained("{folder}")\n'
+        f'model = AutoModelForCausalLM.from_pretrained("{folder}", dtype="auto")\n'
+    )
+    return Snippets("\n".join(lines), load, f"hf upload --private YOUR_NAME/{folder} {folder}\n")
+
+
+def folder_name(title: str) -> str:
+    """A plain folder name out of a title: ASCII letters, digits, ``.``, ``_`` and ``-``."""
+    name = re.sub(r"[^A-Za-z0-9._]+", "-", title.replace("×", "x")).strip("-._")
+    return name[:80].rstrip("-._") or "merged-model"
+
+
+def _address(origin: str, job_id: str, name: str) -> str:
+    return f"{origin}/api/jobs/{job_id}/files/{quote(name)}"

@@ -1,0 +1,220 @@
+"""All that a job's page shows, out of its row, its history and its files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.jobs.models import Job, JobEvent
+from app.recipe.catalogue import METHODS
+from app.recipe.findings import Finding
+from app.recipe.form import view
+from app.recipe.reading import read_recipe
+from app.storage.base import ArtifactFile
+from app.web.pages.job_stages import COUNTED, StageView, stage_now, stage_views
+from app.web.pages.pictures import sparkline
+from app.web.pages.pictures.threads import thread
+from app.web.rendering import byte_size, duration, percent
+
+_STATE_WORDS = {
+    "queued": ("queued", "idle"),
+    "running": ("running", "live"),
+    "succeeded": ("finished", "good"),
+    "failed": ("failed", "bad"),
+    "cancelled": ("cancelled", "warn"),
+}
+_LEVELS = {"failed": "error", "cancelled": "warning"}
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    value: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    id: int
+    at: float
+    text: str
+    level: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobParent:
+    letter: str
+    colour: str
+    name: str
+    commit: str
+
+
+@dataclass(frozen=True)
+class JobPage:
+    """The context ``view`` of ``pages/job.html`` and its partials.
+
+    ``big`` is the one large figure or word, ``bar`` the share done from 0 to 1000 or None while nothing is counted,
+    ``last_line`` the number of the newest log line shown, from which the live stream goes on.
+    """
+
+    job: Job
+    method: str
+    state_word: str
+    state_kind: str
+    stages: tuple[StageView, ...]
+    big: str
+    bar: int | None
+    tiles: tuple[Tile, ...]
+    spark: sparkline.Sparkline | None
+    log: tuple[LogLine, ...]
+    parents: tuple[JobParent, ...]
+    errors: tuple[Finding, ...]
+    files: tuple[ArtifactFile, ...]
+    uploads: tuple[Job, ...] = ()
+    source: Job | None = None
+    position: int = 0
+    workers: int = 0
+
+    @property
+    def last_line(self) -> int:
+        return self.log[-1].id if self.log else 0
+
+    @property
+    def ended(self) -> bool:
+        return self.job.ended
+
+    @property
+    def stopping(self) -> bool:
+        """Asked to stop, and not yet stopped."""
+        return self.job.cancel_requested_at is not None and not self.job.ended
+
+    @property
+    def is_merge(self) -> bool:
+        return self.job.kind == "merge"
+
+    @property
+    def can_retry(self) -> bool:
+        return self.is_merge and self.job.state == "failed"
+
+    @property
+    def place_in_line(self) -> str:
+        return {0: "", 1: "Next in line", 2: "2nd in line", 3: "3rd in line"}.get(
+            self.position, f"{self.position}th in line"
+        )
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.size for file in self.files)
+
+
+def job_page(
+    job: Job,
+    events: Sequence[JobEvent],
+    *,
+    rates: Sequence[float] = (),
+    shards: int = 0,
+    files: Sequence[ArtifactFile] = (),
+    uploads: Sequence[Job] = (),
+    source: Job | None = None,
+    position: int = 0,
+    workers: int = 0,
+) -> JobPage:
+    """``events``: the whole history; ``rates``: bytes a second, oldest first; ``shards``: files safe on disk."""
+    words, kind = _STATE_WORDS[job.state]
+    return JobPage(
+        job=job,
+        method=_method(job),
+        state_word=words,
+        state_kind=kind,
+        stages=stage_views(job, events),
+        big=_big(job),
+        bar=_bar(job),
+        tiles=_tiles(job, shards),
+        spark=sparkline.draw(rates),
+        log=tuple(log_line(one) for one in events),
+        parents=job_parents(job),
+        errors=tuple(_finding(one) for one in job.error or ()),
+        files=tuple(files),
+        uploads=tuple(uploads),
+        source=source,
+        position=position,
+        workers=workers,
+    )
+
+
+def log_line(event: JobEvent) -> LogLine:
+    return LogLine(event.id, event.at, event.text, line_level(event.kind, event.text, event.data.get("state", "")))
+
+
+def line_level(kind: str, text: str, state: str) -> str:
+    """The colour of a line: a finding's level, or how the job ended."""
+    if kind == "done":
+        return _LEVELS.get(state, "")
+    level = text.partition(":")[0]
+    return level if level in ("warning", "error") else ""
+
+
+def job_parents(job: Job) -> tuple[JobParent, ...]:
+    """The parents with the colours they had in the builder, and the commits they were pinned to."""
+    recipe = read_recipe(job.pinned or job.recipe).draft
+    if recipe is None:
+        return ()
+    return tuple(
+        JobParent(one.letter, thread(one.letter), one.model.name, one.model.revision or "")
+        for one in view(recipe).parents
+    )
+
+
+def method_name(job: Job) -> str:
+    """``TIES``; an empty string for what is no merge."""
+    recipe = read_recipe(job.recipe).draft if job.recipe else None
+    method = METHODS.get(recipe.merge_method) if recipe else None
+    return method.title if method else ""
+
+
+def _method(job: Job) -> str:
+    return method_name(job) if job.kind == "merge" else "Upload to the Hub"
+
+
+def _finding(told: dict[str, str]) -> Finding:
+    level = told.get("level")
+    return Finding(
+        level if level in ("warning", "info") else "error",  # type: ignore[arg-type]
+        told.get("code", ""), told.get("where", ""), told.get("text", "Something went wrong."), told.get("fix", ""),
+    )  # fmt: skip
+
+
+def _big(job: Job) -> str:
+    if job.state == "running":
+        counts = job.stage in COUNTED and job.bytes_total
+        return percent(job.bytes_done / job.bytes_total) if counts else stage_now(job.stage)
+    if job.state == "succeeded":
+        return "Done"
+    return {"queued": "Waiting", "failed": "Failed", "cancelled": "Cancelled"}[job.state]
+
+
+def _bar(job: Job) -> int | None:
+    if job.state == "succeeded":
+        return 1000
+    if job.state == "queued":
+        return 0
+    if job.stage in COUNTED and job.bytes_total:
+        return round(1000 * min(1.0, job.bytes_done / job.bytes_total))
+    return 1000 if job.stage in ("verifying", "finalising") else 0 if job.ended else None
+
+
+def _tiles(job: Job, shards: int) -> tuple[Tile, ...]:
+    if job.state == "queued" and not job.started_at:
+        return ()
+    verb = {"downloading": "fetched", "uploading": "sent"}.get(job.stage or "", "written")
+    total = f"of {byte_size(job.bytes_total)} {verb}" if job.bytes_total else verb
+    last = Tile(f"{shards} of {job.shards_total}" if job.shards_total else str(shards), "shards safe on disk")
+    tiles = [
+        Tile(byte_size(job.bytes_done), total),
+        Tile(f"{byte_size(job.rate)}/s" if job.rate else "–", "throughput"),
+        Tile(byte_size(job.memory_peak) if job.memory_peak else "–", "peak memory"),
+    ]
+    if job.kind == "merge":
+        tiles.append(last)
+    if job.ended and job.started_at and job.finished_at:
+        tiles[1] = Tile(duration(job.finished_at - job.started_at), "in all")
+    return tuple(tiles)

@@ -1,0 +1,86 @@
+"""From a plan to the loom and the curves beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.planning.plan import Plan
+from app.planning.shares import Loom, LoomRow, loom, places
+from app.recipe.form import FormView
+from app.web.pages.pictures import curves
+from app.web.pages.pictures import loom as picture
+
+_SHORT = {"embeddings": "embed", "final norm": "norm"}
+_CURVED = ("weight", "t", "scale")
+"""The parameter worth a curve, the first that the plan has."""
+
+
+def loom_picture(plan: Plan, letters: Sequence[str]) -> picture.LoomPicture:
+    """The loom of a plan. ``letters``: one for each of ``plan.parents``, empty for a base."""
+    return picture.draw(loom_rows(loom(plan)), letters)
+
+
+def cell_order(plan: Plan) -> list[tuple[str, str]]:
+    """For each tensor, in the order they are written, the cell of the loom it belongs to."""
+    return [(_short(place) if layer is None else str(layer), place) for layer, place in places(plan)]
+
+
+def loom_rows(told: Loom) -> list[picture.Row]:
+    """The rows from the top down: the last layer first, as a model is drawn."""
+    return [_row(row, told.columns) for row in reversed(told.rows)]
+
+
+def _row(row: LoomRow, columns: Sequence[str]) -> picture.Row:
+    outside = row.layer is None
+    names = [row.label] if outside else columns
+    cells = {name: cell.shares for name, cell in zip(names, row.cells, strict=True) if cell is not None}
+    return picture.Row(_short(row.label) if outside else row.label, row.layer, cells)
+
+
+def _short(label: str) -> str:
+    return _SHORT.get(label, label if len(label) < 9 else f"{label[:7]}…")
+
+
+def letters_of(plan: Plan, form: FormView) -> list[str]:
+    """The letter of each of the plan's parents."""
+    letters = {str(parent.model): parent.letter for parent in form.parents}
+    return [letters.get(facts.ref, "") for facts in plan.parents]
+
+
+def curve_picture(plan: Plan, letters: Sequence[str], beside: picture.LoomPicture) -> curves.CurvePicture | None:
+    """The main parameter over the layers: its mean over a layer's tensors, one line a parent. None when the method has
+    no such parameter or the model no layers."""
+    name = next((name for name in _CURVED if _values(plan, name)), None)
+    if name is None or beside.layers < 2:
+        return None
+    lines = [
+        curves.Line(letters[parent] if parent is not None else "", tuple(line))
+        for parent, line in sorted(_lines(plan, name, beside.layers).items(), key=lambda item: item[0] or 0)
+    ]
+    return curves.draw(name, lines, beside.spots, beside.height)
+
+
+def _lines(plan: Plan, name: str, layers: int) -> dict[int | None, list[float]]:
+    """Parent (None for a parameter of the whole tensor) -> a value a layer; parents without one for every layer are
+    left out."""
+    sums: dict[int | None, dict[int, list[float]]] = {}
+    for layer, parent, value in _values(plan, name):
+        sums.setdefault(parent, {}).setdefault(layer, []).append(value)
+    return {
+        parent: [sum(by_layer[layer]) / len(by_layer[layer]) for layer in range(layers)]
+        for parent, by_layer in sums.items()
+        if set(by_layer) >= set(range(layers))
+    }
+
+
+def _values(plan: Plan, name: str) -> list[tuple[int, int | None, float]]:
+    found: list[tuple[int, int | None, float]] = []
+    for step in plan.steps():
+        if step.layer is None:
+            continue
+        if name in step.parameters:
+            found.append((step.layer, None, float(step.parameters[name])))
+        found += [
+            (step.layer, one.parent, float(one.parameters[name])) for one in step.inputs if name in one.parameters
+        ]
+    return found

@@ -1,0 +1,114 @@
+"""A model's facts, and a search's hits, as the pages show them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.hub.client import ModelHit
+from app.planning.facts import ModelFacts, TensorFacts
+from app.planning.layers import module_of, position, read_structure
+from app.web.model_summary import config_summary
+from app.web.pages.parent_cards import DTYPE_WORDS, facts_line
+from app.web.rendering import number, short_number
+
+_LOCAL = "local:"
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A model to pick: its reference, one line about it, and whether it lies on this machine."""
+
+    ref: str
+    about: str
+    local: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleRow:
+    """All tensors of one module: how many, over how many layers, their shapes, dtypes and bytes."""
+
+    name: str
+    tensors: int
+    layers: int
+    shapes: str
+    dtypes: str
+    parameters: int
+    size: int
+
+
+@dataclass(frozen=True)
+class ModelPage:
+    """The context ``view`` of ``pages/model.html``."""
+
+    facts: ModelFacts
+    line: str
+    address: str
+    config: tuple[tuple[str, str], ...]
+    modules: tuple[ModuleRow, ...]
+    size: int
+    layers: int
+
+
+def suggestions(hits: Sequence[ModelHit]) -> tuple[Suggestion, ...]:
+    return tuple(Suggestion(hit.id, _about(hit), hit.id.startswith(_LOCAL)) for hit in hits)
+
+
+def _about(hit: ModelHit) -> str:
+    if hit.id.startswith(_LOCAL):
+        return "on this machine"
+    parts = [
+        short_number(hit.parameters) if hit.parameters else "",
+        DTYPE_WORDS.get(hit.dtype, hit.dtype) if hit.dtype else "",
+        hit.licence or "",
+        f"{short_number(hit.downloads)} downloads" if hit.downloads is not None else "",
+        "gated" if hit.gated else "",
+        "private" if hit.private else "",
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def model_page(facts: ModelFacts, hub: str | None) -> ModelPage:
+    """``hub``: the address of the Hub it comes from, None for a local folder."""
+    name = facts.ref.partition("+")[0].partition("@")[0]
+    return ModelPage(
+        facts=facts,
+        line=facts_line(facts),
+        address=f"{hub}/{name}" if hub else "",
+        config=tuple((key, _plain(value)) for key, value in config_summary(facts.config).items()),
+        modules=_modules(facts),
+        size=sum(tensor.nbytes for tensor in facts.tensors.values()),
+        layers=read_structure(facts).layers,
+    )
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return number(value) if isinstance(value, int) else str(value)
+
+
+def _modules(facts: ModelFacts) -> tuple[ModuleRow, ...]:
+    """Tensors by module; the modules of the layers first, as they come, then what lies outside."""
+    structure = read_structure(facts)
+    groups: dict[tuple[bool, str], list[TensorFacts]] = {}
+    for name, tensor in facts.tensors.items():
+        outside = structure.place(name).layer is None
+        groups.setdefault((outside, module_of(name)), []).append(tensor)
+    return tuple(_row(module, tensors) for (_, module), tensors in sorted(groups.items(), key=lambda item: item[0][0]))
+
+
+def _row(module: str, tensors: Sequence[TensorFacts]) -> ModuleRow:
+    shapes = list(dict.fromkeys(" × ".join(map(str, tensor.shape)) or "scalar" for tensor in tensors))
+    layers = {position(tensor.name).layer for tensor in tensors} - {None}
+    return ModuleRow(
+        name=module,
+        tensors=len(tensors),
+        layers=len(layers),
+        shapes=", ".join(shapes[:3]) + (" …" if len(shapes) > 3 else ""),
+        dtypes=", ".join(dict.fromkeys(DTYPE_WORDS.get(tensor.dtype, tensor.dtype) for tensor in tensors)),
+        parameters=sum(tensor.elements for tensor in tensors),
+        size=sum(tensor.nbytes for tensor in tensors),
+    )

@@ -1,0 +1,69 @@
+"""The cards of the parents: colour, role, facts in one line, and what their menus offer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.planning.facts import ModelFacts
+from app.recipe.form import FormView, Knob, ParentView
+from app.recipe.schema import ModelRef
+from app.web.model_summary import layer_count
+from app.web.pages.pictures.threads import thread
+from app.web.rendering import short_number
+
+DTYPE_WORDS = {"BF16": "bf16", "F16": "fp16", "F32": "fp32", "F64": "fp64", "F8_E4M3": "fp8", "F8_E5M2": "fp8"}
+
+
+@dataclass(frozen=True, slots=True)
+class ParentCard:
+    """One parent as the page shows it. ``role`` is its letter, ``base``, or both; ``facts`` one line, maybe empty."""
+
+    index: int
+    name: str
+    letter: str
+    colour: str
+    role: str
+    facts: str
+    knobs: tuple[Knob, ...]
+    can_be_base: bool
+    can_leave_base: bool
+    can_move: bool
+    can_remove: bool
+
+
+def parent_cards(form: FormView, facts: Mapping[ModelRef, ModelFacts]) -> tuple[ParentCard, ...]:
+    return tuple(_card(parent, form, facts.get(parent.model)) for parent in form.parents)
+
+
+def _card(parent: ParentView, form: FormView, facts: ModelFacts | None) -> ParentCard:
+    base_matters = form.method.base != "ignored"
+    is_base = parent.is_base and base_matters
+    role = " · ".join(word for word in (parent.letter, "BASE" if is_base else "") if word)
+    return ParentCard(
+        index=parent.index,
+        name=str(parent.model),
+        letter=parent.letter,
+        colour=thread(parent.letter),
+        role=role or "BASE",
+        facts=facts_line(facts) if facts else "",
+        knobs=tuple(knob for knob in parent.knobs if knob.parameter.used),
+        can_be_base=base_matters and not is_base and not form.stacked,
+        can_leave_base=is_base and form.method.base == "optional" and not form.stacked,
+        can_move=not form.stacked and len(form.parents) > 1 and bool(parent.letter),
+        can_remove=True,
+    )
+
+
+def facts_line(facts: ModelFacts) -> str:
+    """``8.03B · bf16 · 32 layers · llama3.1``, leaving out what is not known."""
+    dtypes = [DTYPE_WORDS.get(dtype, dtype) for dtype in facts.dtypes[:2]]
+    layers = layer_count(facts.config)
+    parts = [
+        short_number(facts.parameters),
+        " + ".join(dtypes),
+        f"{layers} layers" if layers else "",
+        facts.licence or "no licence given",
+        "gated" if facts.gated else "",
+    ]
+    return " · ".join(part for part in parts if part)

@@ -1,0 +1,1 @@
+"""Charts as plain values: paths and positions that the templates write out as SVG."""

@@ -1,0 +1,111 @@
+"""``/styleguide``: every component in every state, for people who change the look and for the tests that check it."""
+
+from __future__ import annotations
+
+import time
+from math import exp, sin
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from app.recipe.catalogue import METHODS, Method, Parameter
+from app.recipe.findings import Finding
+from app.recipe.form import Knob
+from app.recipe.schema import ModelRef, Recipe, Slice, Source
+from app.web.dependencies import TemplatesDep
+from app.web.pages.job_stages import StageView
+from app.web.pages.pictures import curves, loom, sparkline, stack, vectors
+from app.web.pages.pictures.threads import COLOURS, thread
+from app.web.pages.workers import WorkersPill
+
+router = APIRouter(include_in_schema=False)
+
+_COLUMNS = ("q", "k", "v", "o", "gate", "up", "down", "norm")
+_LAYERS = 24
+
+
+@router.get("/styleguide")
+def show(request: Request, templates: TemplatesDep) -> HTMLResponse:
+    picture = _loom()
+    return templates.page(
+        request, "pages/styleguide.html",
+        colours=[("base", "t-base"), *((letter, thread(letter)) for letter in COLOURS)],
+        knobs=_knobs(), findings=_findings(), stages=_stages(), now=time.time(),
+        loom=picture, cover=picture.cover((str(layer), name) for layer in range(14, _LAYERS) for name in _COLUMNS),
+        curves=_curves(picture), vectors=[(method, _vectors(method)) for method in METHODS.values()],
+        blocks=_blocks(), spark=sparkline.draw([1.0 + 0.3 * sin(index / 4) for index in range(60)]),
+        workers=WorkersPill("1 worker · CPU", "good", 1),
+    )  # fmt: skip
+
+
+def _shares(layer: int) -> tuple[float, ...]:
+    """A bump of A below, of B in the middle, of C on top, on a fifth of base."""
+    parts = [0.2, *(0.1 + exp(-(((layer / _LAYERS - centre) / 0.22) ** 2)) for centre in (0.2, 0.55, 0.95))]
+    return tuple(part / sum(parts) for part in parts)
+
+
+def _loom() -> loom.LoomPicture:
+    rows = [loom.Row("head", None, {"head": _shares(_LAYERS)})]
+    rows += [loom.Row(str(layer), layer, dict.fromkeys(_COLUMNS, _shares(layer))) for layer in reversed(range(_LAYERS))]
+    rows.append(loom.Row("embed", None, {"embed": _shares(0)}))
+    return loom.draw(rows, ["", "A", "B", "C"])
+
+
+def _curves(picture: loom.LoomPicture) -> curves.CurvePicture | None:
+    lines = [
+        curves.Line(letter, tuple(_shares(layer)[index + 1] for layer in range(_LAYERS)))
+        for index, letter in enumerate("ABC")
+    ]
+    return curves.draw("weight", lines, picture.spots, picture.height)
+
+
+def _vectors(method: Method) -> vectors.VectorPicture | None:
+    parents = [vectors.Parent("A", 0.55, 0.5), vectors.Parent("B", 0.6, 0.5), vectors.Parent("C", 0.3, 0.3)]
+    settings = {
+        one.name: float(one.default) for one in method.parameters if isinstance(one.default, (bool, int, float))
+    }
+    settings |= {one.name: 0.4 * one.high for one in method.parameters if one.name == "t"}
+    return vectors.draw(method.name, parents[: method.max_parents or 3], settings, base_letter="A")
+
+
+def _blocks() -> tuple[stack.Block, ...]:
+    one, two = ModelRef("owner/one"), ModelRef("owner/two")
+    pieces = ((one, (0, 20)), (two, (8, 24)), (one, (16, 32)))
+    recipe = Recipe("passthrough", slices=tuple(Slice((Source(model, layers),)) for model, layers in pieces))
+    return stack.draw(recipe, {one: "A", two: "B"})
+
+
+def _knobs() -> list[tuple[str, Knob, str]]:
+    weight = Parameter("weight", "How much of this parent goes in.")
+    switch = Parameter("normalize", "Divide by the sum of the weights.", kind="boolean")
+    long = Parameter("select_topk", "The share of weights that may change.")
+    return [
+        ("a number", Knob(weight, "parent.0.weight", "0.6", 0.6), ""),
+        ("a curve", Knob(weight, "parent.1.weight", "0.25, 0.85, 0.4", None), ""),
+        ("a long name", Knob(long, "shared.select_topk", "0.3", 0.3), ""),
+        ("a problem", Knob(weight, "parent.2.weight", "1.7", 1.7), '"weight" must be between 0 and 1, not 1.7.'),
+        ("set by filters", Knob(weight, "parent.3.weight", "", None, ruled=True), ""),
+        ("a switch, on", Knob(switch, "shared.on", "true", True), ""),
+        ("a switch, off", Knob(switch, "shared.off", "false", False), ""),
+    ]
+
+
+def _findings() -> tuple[Finding, ...]:
+    return (
+        Finding(
+            "error", "layers-differ", "models[1]", "Two has 28 layers, the base has 32.", "Pick parents of one size."
+        ),
+        Finding("warning", "licences-differ", "", "The licence of One does not allow commercial use."),
+        Finding("info", "dtypes-differ", "dtype", "The parents are bf16 and fp32.", "Set dtype: bfloat16."),
+        Finding("info", "same-architecture", "", "Same architecture, 291 of 291 tensors line up."),
+    )
+
+
+def _stages() -> tuple[StageView, ...]:
+    return (
+        StageView("Checked", "done", "1 s"),
+        StageView("Downloading", "now", "12.1 of 32.2 GB"),
+        StageView("Merge", "failed", "failed here"),
+        StageView("Verify", "skipped", "stopped here"),
+        StageView("Publish", "ahead", ""),
+    )
