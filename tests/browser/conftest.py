@@ -136,4 +136,4 @@ def page(context: BrowserContext) -> Iterator[Page]:
 def shot(page: Page, name: str, *, full: bool = False) -> None:
     """Keep a picture of the page in ``screenshots/``."""
     SHOTS.mkdir(exist_ok=True)
-    page.screenshot(path=SHOTS / f"{name}.png", full_page=full, animations="disabled")
+    page.screenshot(path=SHOTS / f"{name}.png", full_page=full, caret="initial")
