@@ -9,11 +9,18 @@ from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
+from app.accounts.redact import hide_tokens_in_logs
 from app.settings import Settings
 from app.web import api_page, events
 from app.web.api import files, health, jobs, methods, models, recipes
 from app.web.errors import HANDLERS
 from app.web.limits import BodyLimit
+from app.web.pages import build as build_page
+from app.web.pages import jobs as job_pages
+from app.web.pages import models as model_pages
+from app.web.pages import recipes as recipe_pages
+from app.web.pages import styleguide
+from app.web.pages import workers as workers_pill
 from app.web.rendering import Templates
 from app.web.security import KnownHosts, SameOrigin, SecurityHeaders, allowed_hosts
 from app.web.services import open_services
@@ -26,6 +33,12 @@ ROUTERS: tuple[APIRouter, ...] = (
     recipes.router,  # /api/recipes/check
     jobs.router,  # /api/jobs, /api/jobs/{id}, .../cancel, .../upload
     files.router,  # /api/jobs/{id}/files/{name}
+    build_page.router,  # /, /build, /build/check, POST /jobs
+    job_pages.router,  # /jobs, /jobs/{id} and its buttons
+    model_pages.router,  # /models
+    recipe_pages.router,  # /recipes
+    workers_pill.router,  # /workers
+    styleguide.router,  # /styleguide
     api_page.router,  # /api, /docs
     events.router,  # /jobs/{id}/events, /api/jobs/{id}/events
 )
@@ -40,6 +53,7 @@ class Weightloom(FastAPI):
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    hide_tokens_in_logs()
     async with open_services(app.state.settings) as services:
         app.state.services = services
         yield
@@ -64,7 +78,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     static = Static(asset_folder("static"))
     app.state.settings = settings
     app.state.templates = Templates(asset_folder("templates"), static)
-    app.state.render_event = events.as_json
+    app.state.render_event = job_pages.event_renderer(app)
     for router in ROUTERS:
         app.include_router(router)
     app.mount("/static", static, name="static")
