@@ -20,5 +20,8 @@ def explain(problem: Exception) -> tuple[Finding, ...]:
     if isinstance(problem, MemoryError):
         text, fix = "There was not enough memory.", "Close other programs or use a larger machine, then try again."
         return (Finding("error", "out-of-memory", "", text, fix),)
+    if isinstance(problem, OSError) and problem.filename and problem.strerror:
+        text, fix = f"{problem.filename} cannot be used: {problem.strerror}.", "Check the disk and its permissions."
+        return (Finding("error", "disk-problem", str(problem.filename), text, fix),)
     text = redact(f"Something unforeseen happened: {type(problem).__name__}: {problem}")[:500]
     return (Finding("error", "unexpected", "", text, "Try again. If it happens again, look into the worker's log."),)

@@ -1,0 +1,225 @@
+"""The command ``weightloom``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from app.recipe.findings import Finding, Refused, has_errors, refuse
+from app.settings import Settings
+from worker.explain import explain
+from worker.sizes import gigabytes
+
+OK, REFUSED, USAGE, FAILED = 0, 1, 2, 3
+LARGEST_RECIPE = 1 << 20
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit codes: 0 done, 1 refused by the checks, 2 wrongly called, 3 failed on the way, 130 interrupted."""
+    asked = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = asked.command
+    try:
+        return command(asked)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _up(_: argparse.Namespace) -> int:
+    from worker.up import up
+
+    return _told(lambda: up(_settings(), _say, _warn))
+
+
+def _worker(asked: argparse.Namespace) -> int:
+    from worker.celery_app import main as run_worker
+
+    return run_worker(asked.queues, asked.name or asked.queues.replace(",", "-"))
+
+
+def _migrate(_: argparse.Namespace) -> int:
+    from app.db import migrate
+
+    return _told(lambda: migrate(_settings()))
+
+
+def _warm_up(_: argparse.Namespace) -> int:
+    from worker.engine import warm_up
+
+    warm_up()
+    return OK
+
+
+def _check(asked: argparse.Namespace) -> int:
+    from app.preflight import preflight
+    from worker.open_library import open_library
+
+    try:
+        library = open_library(_settings(), Path.cwd())
+        looked = preflight(_recipe(asked.recipe), library, seed=asked.seed, token=_token())
+    except Refused as problem:
+        return _refused(problem.findings, asked.json, USAGE)
+    estimate = asdict(looked.estimate) if looked.estimate else None
+    if asked.json:
+        _say(json.dumps({"findings": [one.as_dict() for one in looked.findings], "estimate": estimate}, indent=2))
+    else:
+        for finding in looked.findings:
+            _say(str(finding))
+        for name, value in (estimate or {}).items():
+            _say(f"{name.replace('_', ' ')}: {_readable(name, value)}")
+    return REFUSED if has_errors(looked.findings) or looked.plan is None else OK
+
+
+def _merge(asked: argparse.Namespace) -> int:
+    from worker.bar import Bar
+    from worker.console import Broke, Interrupted, Wanted, merge_into
+    from worker.open_library import open_library
+
+    try:
+        library = open_library(_settings(), Path.cwd())
+        wanted = Wanted(_recipe(asked.recipe), asked.out, asked.seed, asked.device, asked.threads, _token())
+    except Refused as problem:
+        return _refused(problem.findings, asked.json, USAGE)
+    try:
+        manifest = merge_into(wanted, library, Bar(sys.stderr))
+    except Interrupted as stopped:
+        _warn("Stopped. The same command goes on after the files that are finished.")
+        return 128 + stopped.number
+    except Refused as problem:
+        return _refused(problem.findings, asked.json, FAILED if isinstance(problem, Broke) else REFUSED)
+    if asked.json:
+        _say(json.dumps({"out": str(asked.out), "bytes": manifest.size, **manifest.as_dict()}, indent=2))
+    else:
+        _say(f"{asked.out}: {len(manifest.files)} files, {gigabytes(manifest.size)}")
+    return OK
+
+
+def _told(command: Callable[[], None]) -> int:
+    """Run a command whose refusals go to people only."""
+    try:
+        command()
+    except (Refused, OSError) as problem:
+        return _refused(explain(problem), False, FAILED)
+    return OK
+
+
+def _refused(findings: Iterable[Finding], as_json: bool, code: int) -> int:
+    if as_json:
+        _say(json.dumps({"findings": [one.as_dict() for one in findings]}, indent=2))
+    else:
+        for finding in findings:
+            _warn(str(finding))
+    return code
+
+
+def _settings() -> Settings:
+    """Raises Refused for a setting that cannot be."""
+    try:
+        return Settings()
+    except ValidationError as problem:
+        findings = []
+        for error in problem.errors():
+            name = "WEIGHTLOOM_" + "_".join(str(part) for part in error["loc"]).upper()
+            findings.append(Finding("error", "bad-setting", name, f"{name}: {error['msg']}.", "Change or unset it."))
+        raise Refused(findings) from None
+
+
+def _recipe(path: Path) -> str:
+    """The text of a recipe file; ``-`` is the standard input. Raises Refused."""
+    try:
+        raw = sys.stdin.buffer.read(LARGEST_RECIPE) if str(path) == "-" else _read(path)
+        return raw.decode()
+    except OSError as problem:
+        text = f"{path} cannot be read: {problem.strerror}."
+        raise refuse("no-recipe", str(path), text, "Give the path of a YAML file.") from None
+    except UnicodeDecodeError:
+        raise refuse("no-recipe", str(path), f"{path} is not a text file.", "Give the path of a YAML file.") from None
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(LARGEST_RECIPE)
+
+
+def _token() -> str | None:
+    """The caller's own Hub token, for gated and private parents."""
+    return os.environ.get("HF_TOKEN") or None
+
+
+def _readable(name: str, value: Any) -> str:
+    if name.endswith("bytes"):
+        return gigabytes(value) if value else "0"
+    return f"{value:,}".replace(",", " ") if isinstance(value, int) else str(value)
+
+
+def _version() -> str:
+    try:
+        return version("weightloom")
+    except PackageNotFoundError:
+        return "of this folder"
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _warn(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="weightloom",
+        description="Build, run and share merges of language models.",
+        epilog="Exit codes: 0 done, 1 refused by the checks, 2 wrongly called, 3 failed on the way, 130 interrupted.",
+    )
+    parser.add_argument("--version", action="version", version=f"weightloom {_version()}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=about, description=about)
+        made.set_defaults(command=command)
+        return made
+
+    add("up", _up, "Start everything on this machine: a private Redis, the workers, the web server.")
+    one = add("merge", _merge, "Merge models into a new folder. Models: a folder, local:root/name, or a Hub id.")
+    _recipe_arguments(one)
+    one.add_argument("out", type=Path, metavar="OUT_DIR", help="new or empty folder for the result")
+    one.add_argument("--device", default="cpu", help="cpu (the default) or cuda")
+    one.add_argument("--threads", type=_count, help="threads to compute with; the result is the same with any number")
+    _recipe_arguments(add("check", _check, "Say what is wrong with a recipe, and what its merge would cost."), False)
+    add("warm-up", _warm_up, "Compile the engine's kernels now, so that the first merge need not.")
+    add("migrate", _migrate, "Bring the database to the newest schema.")
+    worker = add("worker", _worker, "Run one worker, for set-ups with several machines.")
+    worker.add_argument("--queues", default="merge,io", help="merge, io (uploads), or both")
+    worker.add_argument("--name", help="its name among the workers of this machine")
+    return parser
+
+
+def _recipe_arguments(parser: argparse.ArgumentParser, merges: bool = True) -> None:
+    parser.add_argument("recipe", type=Path, metavar="RECIPE.yml", help="the recipe; - reads the standard input")
+    parser.add_argument("--seed", type=int, help="for the methods that draw at random; goes before the recipe's own")
+    what = "the result's manifest" if merges else "findings and estimate"
+    parser.add_argument("--json", action="store_true", help=f"print {what} as JSON")
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError("a whole number from 1 on")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
