@@ -19,6 +19,7 @@ from app.web.pages import build as build_page
 from app.web.pages import jobs as job_pages
 from app.web.pages import models as model_pages
 from app.web.pages import recipes as recipe_pages
+from app.web.pages import shared as shared_pages
 from app.web.pages import styleguide
 from app.web.pages import workers as workers_pill
 from app.web.rendering import Templates
@@ -37,6 +38,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     job_pages.router,  # /jobs, /jobs/{id} and its buttons
     model_pages.router,  # /models
     recipe_pages.router,  # /recipes
+    shared_pages.router,  # /r/{id}, /recipes/share
     workers_pill.router,  # /workers
     styleguide.router,  # /styleguide
     api_page.router,  # /api, /docs

@@ -14,7 +14,6 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
-from app.jobs.store import Store
 from app.preflight import Preflight, gather_facts
 from app.recipe.catalogue import METHODS
 from app.recipe.findings import Finding, Refused
@@ -27,12 +26,14 @@ from app.web.pages.draft import Draft, from_form, from_text
 from app.web.pages.posted import Fields, FieldsDep
 from app.web.pages.workers import workers_pill
 from app.web.rendering import wants_partial
+from app.web.services import Services
 from app.web.submitting import submit
 
 router = APIRouter(include_in_schema=False)
 
 Slug = Annotated[str, Query(alias="preset", max_length=60)]
 JobId = Annotated[str, Query(alias="job", max_length=32)]
+SharedId = Annotated[str, Query(alias="shared", max_length=32)]
 _NO_MODEL = Finding("error", "empty-recipe", "", "There is no model in this recipe yet.", "Pick at least one.")
 
 
@@ -58,10 +59,11 @@ class Desk:
             return Preflight(draft.recipe, (*draft.findings, *problems), facts=facts)
         return check(draft.text, self.services.library, self.services.settings)
 
-    def whole(self, page: BuildPage, status_code: int = 200) -> HTMLResponse:
+    def whole(self, page: BuildPage, fork: str, status_code: int = 200) -> HTMLResponse:
+        """The page. ``fork`` is the shared recipe that this one is made from."""
         workers = workers_pill(self.services.jobs)
         return self.templates.page(
-            self.request, "pages/build.html", status_code=status_code, build=page, workers=workers
+            self.request, "pages/build.html", status_code=status_code, build=page, workers=workers, fork=fork
         )  # fmt: skip
 
     def parts(self, name: str, page: BuildPage, status_code: int = 200) -> HTMLResponse:
@@ -73,10 +75,11 @@ DeskDep = Annotated[Desk, Depends()]
 
 @router.get("/")
 @router.get("/build")
-def first(desk: DeskDep, slug: Slug = "", job: JobId = "") -> HTMLResponse:
-    """An empty builder, or one with a ready recipe (``?preset=``) or a job's (``?job=``) in it."""
-    draft = from_text(_text_of(desk.services.jobs, slug, job))
-    return desk.whole(build_page(draft, new_key()))
+def first(desk: DeskDep, slug: Slug = "", job: JobId = "", shared: SharedId = "") -> HTMLResponse:
+    """An empty builder, or one with a ready recipe (``?preset=``), a shared one (``?shared=``) or a job's (``?job=``)
+    in it."""
+    draft = from_text(_text_of(desk.services, slug, job, shared))
+    return desk.whole(build_page(draft, new_key()), fork=shared)
 
 
 @router.post("/build")
@@ -85,7 +88,7 @@ def edit(desk: DeskDep, fields: FieldsDep) -> HTMLResponse:
     draft = from_form(fields)
     if desk.live:
         return desk.parts("_build_update", build_page(draft, _key(fields), told=_told(fields, draft)))
-    return desk.whole(build_page(draft, _key(fields), checked=desk.look(draft)))
+    return desk.whole(build_page(draft, _key(fields), checked=desk.look(draft)), fields.get("fork", ""))
 
 
 @router.post("/build/check")
@@ -105,7 +108,7 @@ def merge(desk: DeskDep, fields: FieldsDep) -> Response:
     except Refused as problem:
         errors = tuple(finding for finding in problem.findings if finding.level == "error")
         page = replace(build_page(draft, _key(fields), checked=desk.look(draft)), refusal=errors)
-        return desk.parts("_refused_update", page, 422) if desk.live else desk.whole(page, 422)
+        return desk.parts("_refused_update", page, 422) if desk.live else desk.whole(page, fields.get("fork", ""), 422)
     address = f"/jobs/{job.id}"
     if desk.live:
         return Response(status_code=200, headers={"HX-Redirect": address})
@@ -127,17 +130,22 @@ def _once(key: str, text: str) -> str:
     return f"{key}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
-def _text_of(jobs: Store, slug: str, job_id: str) -> str:
+def _text_of(services: Services, slug: str, job_id: str, shared_id: str) -> str:
     if slug:
         found = preset(slug)
         if found is None:
             raise not_found("There is no such recipe.")
         return found.text
     if job_id:
-        job = jobs.get(job_id)
+        job = services.jobs.get(job_id)
         if job is None or not job.recipe:
             raise not_found("There is no such job.")
         return job.recipe
+    if shared_id:
+        shared = services.shared.get(shared_id)
+        if shared is None:
+            raise not_found("There is no recipe behind this link.")
+        return shared.text
     return ""
 
 

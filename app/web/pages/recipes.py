@@ -1,4 +1,4 @@
-"""``/recipes``: the ready recipes."""
+"""``/recipes``: the ready recipes, and those that were shared on this server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.recipe.catalogue import METHODS
 from app.recipe.form import view
 from app.recipe.presets import Preset, presets
 from app.recipe.reading import read_recipe
-from app.web.dependencies import JobsDep, TemplatesDep
+from app.web.dependencies import JobsDep, ServicesDep, TemplatesDep
 from app.web.pages.parent_cards import ParentCard, parent_cards
 from app.web.pages.workers import workers_pill
 
@@ -28,9 +28,9 @@ class RecipeCard:
 
 
 @router.get("/recipes")
-def index(request: Request, templates: TemplatesDep, jobs: JobsDep) -> HTMLResponse:
-    cards = [_card(one) for one in presets()]
-    return templates.page(request, "pages/recipes.html", cards=cards, workers=workers_pill(jobs))
+def index(request: Request, templates: TemplatesDep, jobs: JobsDep, services: ServicesDep) -> HTMLResponse:
+    cards, shared = [_card(one) for one in presets()], services.shared.newest()
+    return templates.page(request, "pages/recipes.html", cards=cards, shared=shared, workers=workers_pill(jobs))
 
 
 def _card(preset: Preset) -> RecipeCard:
