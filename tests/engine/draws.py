@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.engine.oracle_deltas import della_chances
+from tests.engine import oracle
+from tests.engine.oracle_deltas import DELTA_METHODS, della_chances
 from worker.engine.masks import mask_reference, stream, words_reference
 
 
@@ -39,3 +40,20 @@ def _della(drawn: Any, delta: np.ndarray, one: Any, parent: str) -> np.ndarray:
     keep_in_order = drawn_words.reshape(rows.shape) < np.take_along_axis(chances, order, axis=1)
     np.put_along_axis(kept, order, keep_in_order, axis=1)
     return kept.reshape(delta.shape)
+
+
+def clear_votes(drawn: Any, masks: list[np.ndarray] | None) -> np.ndarray | bool:
+    """Where the outcome of a vote is not a matter of rounding.
+
+    Rescaled changes are no round numbers: where they cancel out, the sign of what is left of them means nothing.
+    """
+    rescaled = drawn.shared.get("rescale", drawn.method in ("dare_ties", "della"))
+    if not (DELTA_METHODS.get(drawn.method, ("", False))[1] and rescaled):
+        return True
+    base, *inputs = drawn.tensors
+    parts = []
+    for i, (x, one) in enumerate(zip(inputs, drawn.each, strict=True)):
+        alone = None if masks is None else [masks[i]]
+        settings = {"rescale": True, "normalize": False}
+        parts.append(oracle.merge(drawn.method, base, [x], settings, [one], alone) - base)
+    return np.abs(np.sum(parts, axis=0)) >= 1e-6 * np.sum(np.abs(parts), axis=0)

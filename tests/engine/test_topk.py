@@ -13,6 +13,8 @@ from worker.engine import topk
 from worker.engine.execute import execute
 from worker.engine.topk import _Question, _Values
 
+pytestmark = pytest.mark.usefixtures("no_sync")
+
 
 def survivors(tmp_path: Path, values: np.ndarray, method: str, device: str = "cpu", **parameters: float) -> np.ndarray:
     """Merges ``values`` with an all-zero base at weight 1: what is left are the kept elements, the rest is 0."""

@@ -13,8 +13,11 @@ from math import sqrt
 
 import numpy as np
 
-from app.recipe.findings import refuse
 from worker.engine.dtypes import Array
+
+
+class NoDirection(ValueError):
+    """The directions cancel out: there is no mean of them."""
 
 
 def _norms(gram: Array) -> Array:
@@ -48,25 +51,22 @@ def nuslerp(gram: Array, first: float, second: float) -> Array:
 def multislerp(gram: Array, weights: Array, normalize: bool, eps: float) -> Array:
     """The weighted mean of the directions on the sphere, at the weighted mean length. ``gram`` [n, n].
 
-    Raises Refused(opposite-directions) when the directions cancel and there are more than two.
+    Raises NoDirection when the directions cancel out and there are more than two.
     """
     count = len(weights)
     if count == 1:
         return np.ones(1)
     weights = weights / weights.sum() if normalize else weights
     norms = _norms(gram)
+    if not norms.any():
+        return weights
     units = np.diag(1.0 / (norms + eps))
     mean = weights @ units
     length = _length(gram, mean)
     if length < eps:
         if count == 2:
             return weights
-        raise refuse(
-            "opposite-directions",
-            "",
-            "The parents' directions cancel each other out, so there is no mean direction.",
-            "Change the weights, or use the method linear.",
-        )
+        raise NoDirection
     mean = mean / length
     along = units @ gram @ mean
     tangent = weights @ (units - np.outer(along, mean))
@@ -104,7 +104,7 @@ def karcher(gram: Array, max_iter: int, tol: float) -> Array:
 
 
 def model_stock(gram: Array) -> Array:
-    """t/k for each of the k changes, with t = k·c/(1 + (k−1)·c) and c their mean cosine. arXiv:2403.19522."""
+    """t/k for each of the k ≥ 2 changes, with t = k·c/(1 + (k−1)·c) and c their mean cosine. arXiv:2403.19522."""
     count = gram.shape[-1]
     norms = _norms(gram)
     first, second = np.triu_indices(count, 1)

@@ -35,7 +35,7 @@ Quantity = Callable[[Any], Any]
 
 @dataclass(slots=True)
 class _Question:
-    """The ``wanted`` largest of row ``row``, 0 < wanted < elements; looked for from ``low`` to ``high``."""
+    """The ``wanted`` largest of row ``row``, 0 < wanted <= elements; looked for from ``low`` to ``high``."""
 
     row: int
     wanted: int
@@ -96,6 +96,13 @@ def largest(
         return EVERYTHING if m >= total else known[row, m]
 
     return [[cut(row, m) for m in numbers] for row, numbers in enumerate(wanted)]
+
+
+def order_statistics(work: Work, quantity: Quantity, ranks: Sequence[int], unit: int = 1) -> Array:
+    """The values with these ranks among row 0 of ``quantity``, rank 0 being the smallest: fp32 [ranks]."""
+    questions = [_Question(0, work.elements - rank) for rank in ranks]
+    cuts = _answer(_Values(work, quantity, unit, True), questions)
+    return np.array([cut.bits for cut in cuts], np.uint32).view(np.float32)
 
 
 def _answer(values: _Values, questions: list[_Question]) -> list[Cut]:
@@ -178,7 +185,7 @@ def _resolve(values: _Values, one: _Question, tallies: list[_Tally]) -> Cut | No
     rest = one.wanted - sum(tally.above for tally in tallies)
     at_high = [tally.at_high for tally in tallies]
     if rest <= 0:
-        return Cut(one.high, 0) if rest == 0 else None
+        return None
     if rest <= sum(at_high):
         return _cut_among_equals(values, one.row, one.high, rest, tallies, at_high)
     rest -= sum(at_high)

@@ -1,0 +1,73 @@
+"""DELLA: changes dropped at random, the smaller ones of each row more often. arXiv:2406.11617."""
+
+from __future__ import annotations
+
+from math import gcd, prod
+from typing import Any
+
+import numpy as np
+
+from app.planning.plan import Input
+from app.recipe.findings import refuse
+from worker.engine.dtypes import Array
+from worker.engine.masks import EVERYTHING, NOTHING, Marked, Mask, Ranked, stream, threshold
+from worker.engine.methods.deltas import add_changes
+from worker.engine.methods.parameters import number
+from worker.engine.work import Work
+
+
+def della(work: Work) -> None:
+    """Drops by rank, then votes."""
+    add_changes(work, _masks(work), vote=True)
+
+
+def della_linear(work: Work) -> None:
+    """Drops by rank, then adds up."""
+    add_changes(work, _masks(work), vote=False)
+
+
+def _masks(work: Work) -> list[Mask]:
+    """The draws as one bit an element.
+
+    A row lies along axis 1; a vector is one row. Its element of rank r, the smallest having rank 0, is kept when the
+    stream's word at place r of the row says so.
+    """
+    shape = work.step.shape
+    depth = shape[1] if len(shape) > 1 else work.elements
+    inner = prod(shape[2:])
+    chances = [_chances(work, one, depth) for one in work.step.inputs]
+    streams = [stream(work.seed, work.step.name, source.label) for source in work.sources[1:]]
+    bits = [np.zeros(-(-work.elements // 8), np.uint8) for _ in chances]
+    drawn = [i for i, thresholds in enumerate(chances) if isinstance(thresholds, np.ndarray)]
+
+    def look(chunk: Any, _: None) -> None:
+        rows = work.backend.magnitudes(chunk)
+        for i in drawn:
+            kept = work.backend.keep_by_rank(rows[i], streams[i], chunk.start, chances[i], depth, inner)
+            packed = np.packbits(kept)
+            place = chunk.start // 8
+            bits[i][place : place + len(packed)] = packed
+
+    if drawn:
+        whole = depth * inner
+        work.sweep(lambda: None, look, whole * (8 // gcd(whole, 8)))
+    return [Marked(bits[i]) if i in drawn else one for i, one in enumerate(chances)]  # type: ignore[misc]
+
+
+def _chances(work: Work, one: Input, depth: int) -> Array | Ranked:
+    """The threshold of each rank, uint32 [depth]; or what to keep where nothing is left to chance."""
+    density, epsilon = number(one, "density", 1.0), number(one, "epsilon", 0.15)
+    if work.elements == 0 or density >= 1.0:
+        return Ranked(EVERYTHING)
+    if density <= 0.0:
+        return Ranked(NOTHING)
+    if density - epsilon <= 0.0 or density + epsilon >= 1.0:
+        raise refuse(
+            "density-epsilon",
+            work.step.name,
+            f"density {density:g} and epsilon {epsilon:g} do not go together: density − epsilon must be above 0 and"
+            " density + epsilon below 1.",
+            "Choose a smaller epsilon, or a density further from 0 and 1.",
+        )
+    ranks = np.arange(depth) / (depth - 1) if depth > 1 else np.array([0.5])
+    return np.array([threshold(chance) for chance in density - epsilon + 2.0 * epsilon * ranks], np.uint32)
