@@ -1,39 +1,52 @@
 """The recipe as a form and back: the fields a page shows, and what an edit of them makes of the recipe.
 
-The form covers what most merges need: parents, base, method, parameters. What it does not show (slices, rules with
-filters, the tokenizer block) stays in the recipe untouched.
+The form covers what most merges need: parents, base, method, parameters. What it does not show (slices, switches set
+by filters, the tokenizer block) stays in the recipe untouched.
 
 Field names: ``method``, ``name``, ``dtype``, ``seed``, ``base`` (index of the base among the parents, or empty),
-``parent.0`` (a reference), ``parent.0.weight`` and ``shared.t`` (a number or a comma-separated curve).
+``parent.0`` (a reference), ``parent.0.weight`` and ``shared.t`` (a number or a comma-separated curve). The same for
+the modules with "mlp" in their name: ``parent.0.weight|mlp``; empty removes it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from app.recipe.catalogue import METHODS, Method, Parameter
-from app.recipe.findings import Finding, Refused
+from app.recipe.findings import Finding, Refused, refuse
 from app.recipe.parameters import read_setting
 from app.recipe.references import parse_reference
-from app.recipe.schema import ModelRef, Parameters, Recipe, Rule, Setting, Source
+from app.recipe.rules import LONGEST_FILTER, edit, is_for_all, texts
+from app.recipe.schema import EMPTY, ModelRef, Parameters, Recipe, Rule, Setting, Source
 
 THREADS = "ABCDEFGHIJKLMNOP"
 """The letters of the parents, in order; the base has none."""
 
 
 @dataclass(frozen=True, slots=True)
+class FilterField:
+    """The field for one filter of a knob."""
+
+    filter: str
+    field: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Knob:
-    """One field of the form. ``text`` is what stands in it; ``value`` the number when it is a single one.
-    ``ruled``: set by rules with filters, which the field cannot show."""
+    """One field of the form. ``text`` is what stands in it; ``value`` the number when it is a single one; ``rules`` are
+    further fields, one for each filter. ``ruled``: a switch set by rules with filters, which it cannot show."""
 
     parameter: Parameter
     field: str
     text: str
     value: float | bool | None
     ruled: bool = False
+    rules: tuple[FilterField, ...] = ()
 
     @property
     def curved(self) -> bool:
@@ -74,7 +87,11 @@ def view(recipe: Recipe) -> FormView:
         is_base = model == recipe.base_model
         letter = "" if is_base and method.base == "required" and not method.base_counts else next(letters, "?")
         listed = by_model.get(model)
-        knobs = () if listed is None or stacked else _source_knobs(listed, index, method, is_base=is_base)
+        knobs = (
+            ()
+            if listed is None or stacked
+            else _source_knobs(listed, index, method, recipe.parameters, is_base=is_base)
+        )
         parents.append(ParentView(index, model, letter, is_base, knobs))
     count = len(parents)
     most = (
@@ -84,39 +101,40 @@ def view(recipe: Recipe) -> FormView:
         + (1 if recipe.base_model and not method.base_counts and method.base != "ignored" else 0)
     )
     shared = tuple(
-        _knob(parameter, f"shared.{parameter.name}", recipe.parameters)
+        _knob(parameter, f"shared.{parameter.name}", _shown(parameter, recipe.parameters))
         for parameter in method.parameters
         if parameter.scope == "tensor"
     )
     return FormView(method, tuple(parents), shared, most is None or count < most, stacked)
 
 
-def _source_knobs(source: Source, index: int, method: Method, *, is_base: bool) -> tuple[Knob, ...]:
+def _source_knobs(
+    source: Source, index: int, method: Method, everywhere: Parameters, *, is_base: bool
+) -> tuple[Knob, ...]:
     return tuple(
-        _knob(parameter, f"parent.{index}.{parameter.name}", source.parameters)
+        _knob(parameter, f"parent.{index}.{parameter.name}", _shown(parameter, source.parameters, everywhere))
         for parameter in method.parameters
         if parameter.scope == "parent" or (parameter.scope == "non_base" and not (is_base and method.base != "ignored"))
     )
 
 
-def _knob(parameter: Parameter, field: str, parameters: Parameters) -> Knob:
-    setting = parameters.get(parameter.name)
-    if setting is None:
-        default = parameter.default
-        value = default if isinstance(default, (bool, int, float)) else None
-        return Knob(parameter, field, "" if default is None else _text(default), value)
-    first = setting[0].value
-    if len(setting) > 1 or setting[0].filter is not None:
+def _shown(parameter: Parameter, *scopes: Parameters) -> Setting:
+    """What the form shows for a parameter: what the first scope says that knows it, else its default."""
+    for scope in scopes:
+        if parameter.name in scope:
+            return scope[parameter.name]
+    return () if parameter.default is None else (Rule(parameter.default),)
+
+
+def _knob(parameter: Parameter, field: str, setting: Setting) -> Knob:
+    shown = texts(setting)
+    if parameter.kind == "boolean" and _ruled(setting):
         return Knob(parameter, field, "", None, ruled=True)
-    if isinstance(first, tuple):
-        return Knob(parameter, field, ", ".join(_text(item) for item in first), None)
-    return Knob(parameter, field, _text(first), first if not isinstance(first, str) else None)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
+    text = shown.pop("", "")
+    plain = next((rule.value for rule in setting if is_for_all(rule.filter)), None)
+    value = plain if isinstance(plain, (bool, int, float)) else None
+    rules = tuple(FilterField(name, f"{field}|{name}", told) for name, told in shown.items())
+    return Knob(parameter, field, text, value, rules=rules)
 
 
 def apply(recipe: Recipe, fields: Mapping[str, str]) -> tuple[Recipe, tuple[Finding, ...]]:
@@ -162,9 +180,10 @@ def _apply_parents(recipe: Recipe, fields: Mapping[str, str], method: Method, fi
             continue
         kept = before.parameters if before else MappingProxyType({})
         scopes = ("parent",) if model == base and method.base != "ignored" else ("parent", "non_base")
-        settings = _known(_apply_knobs(kept, fields, f"parent.{index}", method, scopes, findings), method)
+        settings = _apply_knobs(kept, fields, f"parent.{index}", method, scopes, findings, recipe.parameters)
+        complete = _with_required(_known(settings, method), method, scopes, recipe.parameters)
         order = len(old) + index if place is None else place
-        sources.setdefault(model, (order, Source(model, None, _with_required(settings, method, scopes))))
+        sources.setdefault(model, (order, Source(model, None, complete)))
     ordered = sorted(sources.values(), key=lambda pair: pair[0])
     return replace(recipe, base_model=base, models=tuple(source for _, source in ordered))
 
@@ -193,32 +212,45 @@ def _apply_knobs(
     method: Method,
     scopes: tuple[str, ...],
     findings: list[Finding],
+    everywhere: Parameters = EMPTY,
 ) -> Parameters:
     settings: dict[str, Setting] = dict(parameters)
     for parameter in method.parameters:
-        text = fields.get(f"{prefix}.{parameter.name}")
-        if text is None or parameter.scope not in scopes:
-            continue
-        before = settings.get(parameter.name)
-        if before and (len(before) > 1 or before[0].filter is not None):
+        field = f"{prefix}.{parameter.name}"
+        posted = _posted(fields, field)
+        shown = _shown(parameter, parameters, everywhere)
+        if not posted or parameter.scope not in scopes or (parameter.kind == "boolean" and _ruled(shown)):
             continue
         try:
-            setting = _read_field(text, f"{prefix}.{parameter.name}", parameter)
+            setting = edit(shown, posted, partial(_read_field, field, parameter))
         except Refused as problem:
             findings.extend(problem.findings)
             continue
-        if setting is None or (before is None and setting[0].value == parameter.default):
-            settings.pop(parameter.name, None)
-        else:
+        if setting != shown or parameter.name in settings:
             settings[parameter.name] = setting
-    return MappingProxyType(settings)
+    return MappingProxyType({name: setting for name, setting in settings.items() if setting})
 
 
-def _read_field(text: str, where: str, parameter: Parameter) -> Setting | None:
+def _posted(fields: Mapping[str, str], field: str) -> dict[str, str]:
+    """The texts posted for one parameter: filter -> text, the one for all tensors under ``""``."""
+    filters = (name[len(field) + 1 :] for name in fields if name.startswith(f"{field}|"))
+    posted = {name: fields[f"{field}|{name}"] for name in filters if not is_for_all(name.strip())}
+    return posted | ({"": fields[field]} if field in fields else {})
+
+
+def _read_field(field: str, parameter: Parameter, name: str, text: str) -> Rule | None:
+    where = f"{field}|{name}" if name else field
+    if len(name) > LONGEST_FILTER:
+        raise refuse("bad-filter", where, f"A filter has at most {LONGEST_FILTER} characters.", "Take a shorter part.")
     pieces = [piece.strip() for piece in text.split(",") if piece.strip()]
     if not pieces:
         return None
-    return read_setting(pieces if "," in text and len(pieces) > 1 else pieces[0], where, parameter)
+    (rule,) = read_setting(pieces if len(pieces) > 1 else pieces[0], where, parameter)
+    return Rule(rule.value, name or None)
+
+
+def _ruled(setting: Setting) -> bool:
+    return len(setting) > 1 or any(rule.filter is not None for rule in setting)
 
 
 def _known(parameters: Parameters, method: Method) -> Parameters:
@@ -226,11 +258,13 @@ def _known(parameters: Parameters, method: Method) -> Parameters:
     return MappingProxyType({name: setting for name, setting in parameters.items() if method.parameter(name)})
 
 
-def _with_required(parameters: Parameters, method: Method, scopes: tuple[str, ...]) -> Parameters:
-    """A new parent gets a starting value for what the method cannot do without."""
+def _with_required(
+    parameters: Parameters, method: Method, scopes: tuple[str, ...], everywhere: Parameters = EMPTY
+) -> Parameters:
+    """A new parent gets a starting value for what the method cannot do without, unless the recipe gives it for all."""
     missing = {
         parameter.name: (Rule((parameter.low + parameter.high) / 2),)
         for parameter in method.parameters
-        if parameter.required and parameter.scope in scopes and parameter.name not in parameters
+        if parameter.required and parameter.scope in scopes and not {parameter.name} & {*parameters, *everywhere}
     }
     return MappingProxyType({**parameters, **missing})

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse
 
 from app.recipe.catalogue import METHODS, Method, Parameter
 from app.recipe.findings import Finding
-from app.recipe.form import Knob
+from app.recipe.form import FilterField, Knob
 from app.recipe.schema import ModelRef, Recipe, Slice, Source
 from app.web.dependencies import TemplatesDep
 from app.web.pages.job_stages import StageView
@@ -79,12 +79,14 @@ def _knobs() -> list[tuple[str, Knob, str]]:
     weight = Parameter("weight", "How much of this parent goes in.")
     switch = Parameter("normalize", "Divide by the sum of the weights.", kind="boolean")
     long = Parameter("select_topk", "The share of weights that may change.")
+    rule = FilterField("mlp", "parent.3.weight|mlp", "0.2, 0.8")
     return [
         ("a number", Knob(weight, "parent.0.weight", "0.6", 0.6), ""),
         ("a curve", Knob(weight, "parent.1.weight", "0.25, 0.85, 0.4", None), ""),
         ("a long name", Knob(long, "shared.select_topk", "0.3", 0.3), ""),
         ("a problem", Knob(weight, "parent.2.weight", "1.7", 1.7), '"weight" must be between 0 and 1, not 1.7.'),
-        ("set by filters", Knob(weight, "parent.3.weight", "", None, ruled=True), ""),
+        ("with filters", Knob(weight, "parent.3.weight", "0.5", 0.5, rules=(rule,)), ""),
+        ("a switch set by filters", Knob(switch, "shared.ruled", "", None, ruled=True), ""),
         ("a switch, on", Knob(switch, "shared.on", "true", True), ""),
         ("a switch, off", Knob(switch, "shared.off", "false", False), ""),
     ]
