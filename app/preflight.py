@@ -14,6 +14,8 @@ from app.library.facts import Library
 from app.planning.check import check
 from app.planning.estimate import Estimate, estimate
 from app.planning.facts import ModelFacts
+from app.planning.join_vocabularies import is_settled
+from app.planning.parents import Parents
 from app.planning.plan import Plan
 from app.planning.plan_merge import make_plan
 from app.recipe.findings import Finding, Refused, has_errors
@@ -80,6 +82,12 @@ def gather_facts(
         for model, future in futures.items():
             try:
                 facts[model] = future.result()
+            except Refused as problem:
+                problems.extend(problem.findings)
+    if not problems and not is_settled(recipe, Parents.of(parents, facts)):
+        for model, known in facts.items():
+            try:
+                facts[model] = library.with_tokenizer(model, known, token)
             except Refused as problem:
                 problems.extend(problem.findings)
     return MappingProxyType(facts), tuple(problems)

@@ -20,10 +20,11 @@ from pathlib import Path
 from app.hub.client import HubClient, ModelHit, RepoInfo, token_key
 from app.hub.fading import Fading
 from app.library.card import CARD, LONGEST, licence_and_bases
-from app.library.headers import Contents, Piece, read_model
+from app.library.headers import Contents, Piece, read_model, read_text
 from app.library.local import LocalFiles, LocalRoots
 from app.library.remote import HubFiles
 from app.planning.facts import FileFacts, ModelFacts
+from app.planning.tokenizer_file import TOKENIZER
 from app.recipe.findings import Finding, Refused, refuse
 from app.recipe.references import COMMIT, is_hub_id, parse_reference
 from app.recipe.schema import ModelRef
@@ -55,6 +56,7 @@ class Library:
         self._infos: Fading[RepoInfo] = Fading(ASK_AGAIN, most=512)
         self._contents: Fading[Contents] = Fading(_FOREVER, most=64)
         self._local_ids: Fading[tuple[FileFacts, ...]] = Fading(_FOREVER, most=64)
+        self._tokenizers: Fading[str] = Fading(ASK_AGAIN * 10, most=8)
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="headers")
 
     def close(self) -> None:
@@ -72,6 +74,22 @@ class Library:
             return self._local_facts(ref, place) if place is not None else self._hub_facts(ref, token)
         except Refused as refused:
             raise Refused(_of(ref, finding) for finding in refused.findings) from refused
+
+    def with_tokenizer(self, ref: ModelRef, facts: ModelFacts, token: str | None = None) -> ModelFacts:
+        """The same facts with the text of tokenizer.json, where there is one. Raises Refused.
+
+        Megabytes, so facts do not hold it: it is for recipes that join vocabularies.
+        """
+        if TOKENIZER in facts.texts or not any(one.name == TOKENIZER for one in facts.files):
+            return facts
+        place = self._place(ref)
+        try:
+            source = self._local_files(ref, place) if place is not None else self._hub_files(ref, token)
+            identity = source.fingerprint if isinstance(source, LocalFiles) else source.info.commit
+            text = self._tokenizers.get((str(place or ref.name), identity), lambda: read_text(source, TOKENIZER))
+        except Refused as refused:
+            raise Refused(_of(ref, finding) for finding in refused.findings) from refused
+        return replace(facts, texts={**facts.texts, TOKENIZER: text})
 
     def folder(self, model: ModelRef | ModelFacts) -> Path:
         """Where the model's files lie, or will lie once they are fetched. Raises Refused.
@@ -145,8 +163,16 @@ class Library:
             )
         return self.hub
 
+    def _local_files(self, ref: ModelRef, place: Path) -> LocalFiles:
+        return LocalFiles.of(place, inside=self.roots.root_of(ref.name) if ref.is_local else None)
+
+    def _hub_files(self, ref: ModelRef, token: str | None) -> HubFiles:
+        hub = self._hub(ref)
+        info = self._infos.get((ref.name, ref.revision, token_key(token)), lambda: self._ask(hub, ref, token))
+        return HubFiles(hub, info, token, self._pool)
+
     def _local_facts(self, ref: ModelRef, place: Path) -> ModelFacts:
-        source = LocalFiles.of(place, inside=self.roots.root_of(ref.name) if ref.is_local else None)
+        source = self._local_files(ref, place)
         contents = self._contents.get((str(place), source.fingerprint), lambda: read_model(source))
         card = source.read([Piece(CARD, 0, LONGEST)])[0] if CARD in source.files else b""
         licence, bases = licence_and_bases(card.decode("utf-8", errors="replace"))
@@ -161,11 +187,8 @@ class Library:
         )
 
     def _hub_facts(self, ref: ModelRef, token: str | None) -> ModelFacts:
-        hub = self._hub(ref)
-        source = self._infos.get(
-            (ref.name, ref.revision, token_key(token)), lambda: self._ask(hub, ref, token)
-        )  # fmt: skip
-        files = HubFiles(hub, source, token, self._pool)
+        files = self._hub_files(ref, token)
+        source = files.info
         contents = self._contents.get((source.id, source.commit), lambda: read_model(files))
         return ModelFacts(
             ref=str(ref),

@@ -34,6 +34,7 @@ TEXTS: Mapping[str, int] = MappingProxyType(
     }
 )
 """Small files that are read along with the config, and the bytes accepted of each."""
+MAX_TEXT = 64_000_000
 FIRST_LOOK = 32_768
 """Bytes read of the beginning of a weight file: most headers of sharded models are shorter."""
 _SINGLE = ("model.safetensors", "adapter_model.safetensors")
@@ -88,6 +89,17 @@ def read_model(source: ModelFiles) -> Contents:
     _check_quantised(config, tensors)
     texts = {name: _text(raw[name], name) for name in TEXTS if name in raw}
     return Contents(MappingProxyType(config), MappingProxyType(tensors), MappingProxyType(texts))
+
+
+def read_text(source: ModelFiles, name: str) -> str:
+    """A larger text file, such as tokenizer.json. Raises Refused."""
+    size = source.files[name].size
+    if size > MAX_TEXT:
+        raise refuse(
+            "file-too-large", name, f"{name} has {size:,} bytes; {MAX_TEXT:,} are accepted.",
+            "Use another version of the model.",
+        )  # fmt: skip
+    return _text(source.read([Piece(name, 0, size)])[0], name)
 
 
 def _check_there(files: Mapping[str, FileFacts]) -> None:

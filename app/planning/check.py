@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from app.planning.carried import chat_template_of
+from app.planning.chat_templates import chat_template_of
 from app.planning.facts import ModelFacts
 from app.planning.layers import config_parts
 from app.planning.ledger import listed
@@ -77,8 +77,10 @@ def _kind(facts: ModelFacts) -> str:
 
 
 def _tokenizers(recipe: Recipe, models: Models) -> Iterator[Finding]:
-    """Vocabularies and chat templates; nothing where the plan refuses for the number of rows already."""
+    """Vocabularies and chat templates; nothing where the plan joins vocabularies, or refuses for the number of rows."""
     (donor, first), *others = models.items()
+    if recipe.tokenizer is not None:
+        return
     rows = {one.shape[0] for facts in models.values() if (one := token_embedding(facts)) is not None}
     if len(rows) > 1:
         return

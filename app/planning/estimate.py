@@ -64,7 +64,7 @@ def estimate(
         output_bytes=output,
         download_bytes=download,
         peak_memory_bytes=_memory(plan, threads),
-        disk_bytes=round((output + download) * _RESERVE),
+        disk_bytes=round((output + plan.alignment_bytes + download) * _RESERVE),
         seconds=round(seconds, 1),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from types import MappingProxyType
@@ -24,6 +24,27 @@ class Input:
     parent: int
     tensor: TensorFacts
     parameters: Values = field(default_factory=lambda: NO_VALUES)
+
+
+Rows = Sequence[int]
+"""Rows of a parent's matrix by the result's row, -1 for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """A parent's matrix laid out anew with a row for each token of the result, before the merge.
+
+    ``tensor`` is what it will be: shape and dtype, alone in its file. ``origin`` is the parent's own matrix, whose
+    row ``own[row]`` becomes row ``row``. Where that is -1, ``fill[row]`` are (parent, row) of ``sources``: their mean,
+    zeros when there are none, and the mean row of ``origin`` for None.
+    """
+
+    parent: int
+    tensor: TensorFacts
+    origin: TensorFacts
+    own: Rows = field(repr=False)
+    fill: Mapping[int, tuple[tuple[int, int], ...] | None] = field(repr=False)
+    sources: Mapping[int, TensorFacts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +99,7 @@ class Carry:
 @dataclass(frozen=True)
 class Plan:
     """Everything a merge will do. ``texts`` are files written as they stand here (config.json, the shard index,
-    mergekit_config.yml); ``seed`` drives the random methods."""
+    mergekit_config.yml); ``seed`` drives the random methods; ``alignments`` come first, each making an input."""
 
     recipe: Recipe
     parents: tuple[ModelFacts, ...]
@@ -87,6 +108,7 @@ class Plan:
     texts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     seed: int = 0
     findings: tuple[Finding, ...] = ()
+    alignments: tuple[Alignment, ...] = ()
 
     def steps(self) -> Iterator[Step]:
         for shard in self.shards:
@@ -97,11 +119,20 @@ class Plan:
         return sum(shard.size for shard in self.shards)
 
     @property
+    def alignment_bytes(self) -> int:
+        """Room for what lies on the disk only until the merge is done."""
+        return sum(one.tensor.nbytes for one in self.alignments)
+
+    @property
     def parameters(self) -> int:
         return sum(prod(step.shape) for step in self.steps())
 
     @property
     def files_needed(self) -> tuple[tuple[int, str], ...]:
         """``(parent, file)`` of everything that must be on disk before the engine starts, each once."""
+        made = {(one.parent, one.tensor.file) for one in self.alignments}
         weights = [(one.parent, one.tensor.file) for step in self.steps() for one in step.every_input]
+        weights = [one for one in weights if one not in made]
+        weights += [(one.parent, one.origin.file) for one in self.alignments]
+        weights += [(parent, tensor.file) for one in self.alignments for parent, tensor in one.sources.items()]
         return tuple(dict.fromkeys([*weights, *((carry.parent, carry.file) for carry in self.carries)]))

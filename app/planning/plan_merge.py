@@ -6,17 +6,19 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
+from app.planning.alignment import Aligner, aligned_parents, vocabulary_tensors
 from app.planning.carried import Carried, carried_files
 from app.planning.config_repair import told
 from app.planning.donor import pick_donor, result_config
 from app.planning.facts import TORCH_TO_SAFETENSORS, ModelFacts
+from app.planning.join_vocabularies import Joined, is_settled, join_vocabularies
 from app.planning.outline import Outline, outline
 from app.planning.parents import Parents, unfit
 from app.planning.pinning import pin
 from app.planning.plan import Plan, Step
 from app.planning.shards import lay_out, write_index
 from app.planning.steps import StepMaker
-from app.planning.tokenizers import agreement, difference
+from app.planning.token_ids import renumber
 from app.recipe.catalogue import METHODS, Method
 from app.recipe.findings import Finding, Refused, did_you_mean, has_errors, refuse
 from app.recipe.requirements import check_requirements
@@ -43,32 +45,45 @@ def make_plan(
             *(finding for ref in parents.refs for finding in unfit(ref, facts[ref])),
         ]
     )
-    vocabulary = list(_vocabulary(recipe, parents))
-    _refuse(vocabulary)
-    laid_out = outline(recipe, method, parents)
-    maker = StepMaker(parents, method, _dtype(recipe))
+    joined = _joined(recipe, parents)
+    names = vocabulary_tensors(parents) if joined else frozenset()
+    shown = aligned_parents(parents, names, joined.vocabulary.rows) if joined else parents
+    laid_out = outline(recipe, method, shown)
+    maker = StepMaker(shown, method, _dtype(recipe))
     steps = [step for wanted in laid_out.wanted if (step := maker.step(wanted)) is not None]
     _refuse(maker.ledger.findings())
     if not steps:
         raise refuse("nothing-to-merge", "", "No tensor would be left in the result.", "Choose other models.")
-    donor = pick_donor(recipe, parents, steps)
-    noticed = (*_unused_base(recipe, parents, donor), *vocabulary, *maker.ledger.findings())
-    beside = _files_beside(recipe, parents, donor, laid_out, steps)
+    donor = pick_donor(recipe, shown, steps)
+    aligner = Aligner(parents, joined.vocabulary, names) if joined else None
+    steps = aligner.align(steps) if aligner else steps
+    told_of = _about_tokenizer(recipe, joined)
+    noticed = (*_unused_base(recipe, parents, donor), *told_of, *maker.ledger.findings())
+    beside = _files_beside(recipe, parents, donor, laid_out, steps, joined)
     chosen = _seed(recipe, seed)
     text = write_recipe(pin(recipe, facts, chosen if method.random else None))
     shards = lay_out(steps, shard_bytes, {"format": "pt", "weightloom": text})
     texts = MappingProxyType({**beside.texts, RECIPE_FILE: text, **write_index(shards)})
-    return Plan(recipe, parents.facts, shards, beside.carries, texts, chosen, (*noticed, *beside.findings))
+    alignments = aligner.alignments if aligner else ()
+    findings = (*noticed, *beside.findings)
+    return Plan(recipe, parents.facts, shards, beside.carries, texts, chosen, findings, alignments)
 
 
-def _files_beside(recipe: Recipe, parents: Parents, donor: int, laid_out: Outline, steps: Sequence[Step]) -> Carried:
+def _files_beside(
+    recipe: Recipe, parents: Parents, donor: int, laid_out: Outline, steps: Sequence[Step], joined: Joined | None
+) -> Carried:
     """What lies beside the weights: config.json, tokenizer, licence."""
     repaired = result_config(parents, donor, laid_out, steps)
-    carried = carried_files(donor, parents.facts, recipe.chat_template)
-    config = json.dumps(repaired.config, indent=2) + "\n"
-    corrected = told(repaired.changes)
+    config, changes = repaired.config, repaired.changes
+    if joined is not None and joined.vocabulary.owner != donor:
+        owner = parents.facts[joined.vocabulary.owner].config
+        config, renumbered = renumber(config, owner, joined.new_ids(donor))
+        changes = (*changes, *renumbered)
+    carried = carried_files(donor, parents.facts, recipe.chat_template, joined)
+    text = json.dumps(config, indent=2) + "\n"
+    corrected = told(changes)
     findings = (*([corrected] if corrected else []), *repaired.findings, *carried.findings)
-    return Carried(carried.carries, {**carried.texts, "config.json": config}, findings)
+    return Carried(carried.carries, {**carried.texts, "config.json": text}, findings)
 
 
 def _refuse(findings: Sequence[Finding]) -> None:
@@ -105,33 +120,18 @@ def _unsupported(recipe: Recipe) -> Iterator[Finding]:
             yield Finding("error", "unknown-dtype", key, text, fix)
 
 
-def _vocabulary(recipe: Recipe, parents: Parents) -> Iterator[Finding]:
-    """A tokenizer block asks for nothing when all vocabularies are the same already."""
-    spec = recipe.tokenizer
-    if spec is None:
-        return
-    first, *others = range(len(parents.refs))
-    unlike = [other for other in others if agreement(parents.facts[first], parents.facts[other]) != "same"]
-    rows = {one.shape[0] if one else 0 for one in parents.embeddings}
-    reason = ""
-    if spec.tokens:
-        reason = "Rules for single tokens are not possible yet."
-    elif isinstance(spec.source, ModelRef) and spec.source not in parents.refs:
-        reason = f"{spec.source} is none of the models merged here."
-    elif unlike:
-        a, b = parents.name(first), parents.name(unlike[0])
-        how = difference(parents.facts[first], parents.facts[unlike[0]])
-        same = agreement(parents.facts[first], parents.facts[unlike[0]])
-        reason = f"The tokenizers of {a} and {b} {'differ' if same == 'different' else 'cannot be compared'}"
-        reason += f" ({b}: {how})." if how else "."
-    elif len(rows) > 1 or any(count % (spec.pad_to_multiple_of or 1) for count in rows):
-        reason = "The number of embedding rows would have to change."
-    place = "tokenizer_source" if spec.legacy else "tokenizer"
-    if reason:
-        fix = "Leave the tokenizer key out and use parents with one vocabulary."
-        text = f"Joining different vocabularies is not possible yet. {reason}"
-        yield Finding("error", "tokenizer-not-supported", place, text, fix)
-    else:
+def _joined(recipe: Recipe, parents: Parents) -> Joined | None:
+    """The result's vocabulary where it is not simply every parent's."""
+    if recipe.tokenizer is None or is_settled(recipe, parents):
+        return None
+    return join_vocabularies(recipe, recipe.tokenizer, parents)
+
+
+def _about_tokenizer(recipe: Recipe, joined: Joined | None) -> Iterator[Finding]:
+    if joined is not None:
+        yield from joined.findings
+    elif recipe.tokenizer is not None:
+        place = "tokenizer_source" if recipe.tokenizer.legacy else "tokenizer"
         yield Finding("info", "tokenizers-equal", place, "All parents have the same vocabulary; it is kept as it is.")
 
 

@@ -13,12 +13,14 @@ from app.library.facts import Library
 from app.library.local import LocalRoots
 from app.planning.plan import Plan
 from app.planning.plan_merge import make_plan
-from app.recipe.findings import Refused
+from app.preflight import gather_facts
 from app.recipe.reading import read_recipe
 from tests.engine.by_hand import GOLDEN
 from tests.support.checkpoints import read_dtypes, read_tensors
+from tests.support.quiet import Quiet
 from worker.engine.execute import execute
 from worker.engine.methods import METHODS
+from worker.steps.align import aligned
 
 CASES = GOLDEN / "cases"
 AGREEMENT = 2e-6
@@ -49,10 +51,10 @@ COVERED = (
     "task-arithmetic-lambda",
     "ties",
     "ties-unnormalized-lambda",
+    "tokenizer-base",
+    "tokenizer-union",
 )
 """Every case of a method the engine registers: a method that is added brings its cases here."""
-JOINED_VOCABULARIES = ("tokenizer-base", "tokenizer-union")
-"""Cases that need the vocabularies of their parents joined, which is refused."""
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +67,16 @@ def library():
 def planned(case: str, library: Library) -> Plan:
     reading = read_recipe((CASES / case / "recipe.yml").read_text(encoding="utf-8"))
     assert reading.recipe is not None, reading.findings
-    return make_plan(reading.recipe, {ref: library.facts(ref) for ref in reading.recipe.parents()})
+    facts, problems = gather_facts(reading.recipe, library, None)
+    assert not problems
+    return make_plan(reading.recipe, facts)
 
 
 def merged(case: str, library: Library, folder: Path) -> Path:
     """Merge a case into ``folder``: weights and texts."""
     plan = planned(case, library)
-    execute(plan, [GOLDEN / parent.ref for parent in plan.parents], folder)
+    with aligned(plan, [GOLDEN / parent.ref for parent in plan.parents], folder, Quiet()) as (laid_out, places):
+        execute(laid_out, places, folder)
     for name, text in plan.texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     return folder
@@ -91,7 +96,7 @@ def test_a_merge_agrees_with_the_golden_one(case: str, library: Library, tmp_pat
         assert config[key] == golden[key], key
 
 
-@pytest.mark.parametrize("case", ["linear", "passthrough-stack"])
+@pytest.mark.parametrize("case", ["linear", "passthrough-stack", "tokenizer-base", "tokenizer-union"])
 def test_transformers_loads_a_golden_merge_without_a_missing_or_unexpected_key(case, library, tmp_path: Path):
     import transformers
 
@@ -100,15 +105,8 @@ def test_transformers_loads_a_golden_merge_without_a_missing_or_unexpected_key(c
     assert not any(remarks.values()), remarks
 
 
-@pytest.mark.parametrize("case", JOINED_VOCABULARIES)
-def test_joining_vocabularies_is_refused_before_anything_is_merged(case: str, library: Library):
-    with pytest.raises(Refused) as refused:
-        planned(case, library)
-    assert "tokenizer-not-supported" in {finding.code for finding in refused.value.findings}
-
-
 def test_every_golden_case_of_a_method_the_engine_has_is_covered():
     recipes = {path.name: yaml.safe_load((path / "recipe.yml").read_text()) for path in CASES.iterdir()}
     within_reach = {case for case, recipe in recipes.items() if recipe["merge_method"] in METHODS}
-    assert within_reach - set(JOINED_VOCABULARIES) == set(COVERED)
+    assert within_reach == set(COVERED)
     assert len(recipes) == 26

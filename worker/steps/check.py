@@ -19,7 +19,8 @@ MARGIN_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class Room:
-    """Bytes that are missing on disk, by place: ``output`` for the result, ``download`` for the parents."""
+    """Bytes that are missing on disk, by place: ``output`` for the result and what is laid out on the way to it,
+    ``download`` for the parents."""
 
     output: int
     download: int
@@ -41,7 +42,7 @@ def needed(plan: Plan) -> Room:
     files = [{file.name: file for file in parent.files} for parent in plan.parents]
     wanted = (files[parent].get(name) for parent, name in plan.files_needed)
     missing = sum(file.size for file in wanted if file is not None and not file.present)
-    return Room(plan.output_bytes, missing)
+    return Room(plan.output_bytes + plan.alignment_bytes, missing)
 
 
 def make_room(plan: Plan, out: Path, cache: Path, there: int, watch: Watch) -> None:

@@ -12,6 +12,7 @@ from app.planning.plan_merge import RECIPE_FILE
 from app.preflight import Preflight
 from app.storage.base import Manifest
 from app.storage.local import read_manifest
+from worker.steps.align import aligned
 from worker.steps.card import write_texts
 from worker.steps.check import check, make_room
 from worker.steps.fetch import fetch
@@ -56,9 +57,10 @@ def make_checkpoint(order: Order, library: Library, watch: Watch) -> Manifest:
     cache = library.hub.cache.root if library.hub else order.work
     make_room(plan, order.work, cache, _size(order.work), watch)
     folders = fetch(plan, library, watch, token=order.token)
-    written = merge(
-        plan, folders, order.work, watch, device=order.device, threads=order.threads, epoch=order.epoch
-    )  # fmt: skip
+    with aligned(plan, folders, order.work, watch) as (laid_out, places):
+        written = merge(
+            laid_out, places, order.work, watch, device=order.device, threads=order.threads, epoch=order.epoch
+        )
     texts = write_texts(plan, folders, order.work, watch, title=order.title)
     verify(plan, order.work, watch)
     watch.enter("finalising", "Publishing the result.")

@@ -1,0 +1,195 @@
+"""Before the weights: matrices with a row for each token, laid out in the order of the result's vocabulary."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from math import prod
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from app.planning.facts import DTYPE_BYTES, TensorFacts
+from app.planning.plan import Alignment, Input, Plan, Shard, Step
+from app.recipe.findings import refuse
+from worker.engine.dtypes import Array
+from worker.steps.watch import Watch
+
+FOLDER = ".aligned"
+"""In the unfinished folder."""
+BLOCK_BYTES = 4 << 20
+"""Of a matrix in memory at a time."""
+
+
+@contextmanager
+def aligned(plan: Plan, folders: Sequence[Path], work: Path, watch: Watch) -> Iterator[tuple[Plan, tuple[Path, ...]]]:
+    """The plan and folders that the engine takes: those given, or with the aligned matrices written into ``work`` and
+    standing beside the parents. They are gone afterwards. Raises Refused, OSError, or what ``watch`` raises."""
+    if not plan.alignments:
+        yield plan, tuple(folders)
+        return
+    folder = work / FOLDER
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        watch.log(f"Laying out {len(plan.alignments)} matrices for the new vocabulary.")
+        for one in plan.alignments:
+            write_aligned(one, plan, folders, folder / one.tensor.file, watch)
+        yield _beside(plan), (*folders, *(folder for _ in plan.parents))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _beside(plan: Plan) -> Plan:
+    """The plan with every parent once more, as the one whose files are the aligned matrices."""
+    made = {(one.parent, one.tensor.file) for one in plan.alignments}
+    count = len(plan.parents)
+
+    def moved(one: Input) -> Input:
+        return replace(one, parent=one.parent + count) if (one.parent, one.tensor.file) in made else one
+
+    def step(one: Step) -> Step:
+        return replace(one, inputs=tuple(map(moved, one.inputs)), base=moved(one.base) if one.base else None)
+
+    def shard(one: Shard) -> Shard:
+        return replace(one, steps=tuple(map(step, one.steps)))
+
+    shadows = tuple(replace(parent, tensors={}, files=(), commit=None) for parent in plan.parents)
+    return replace(plan, parents=(*plan.parents, *shadows), shards=tuple(map(shard, plan.shards)))
+
+
+def write_aligned(one: Alignment, plan: Plan, folders: Sequence[Path], path: Path, watch: Watch) -> None:
+    """Write the raw rows of ``one.tensor`` to ``path``, a block of rows at a time."""
+
+    def matrix(parent: int, tensor: TensorFacts) -> _Matrix:
+        return _Matrix(folders[parent].joinpath(*PurePosixPath(tensor.file).parts), tensor, plan.parents[parent].ref)
+
+    sources = {parent: matrix(parent, tensor) for parent, tensor in one.sources.items()}
+    with matrix(one.parent, one.origin) as origin, path.open("wb") as file:
+        try:
+            _Writer(one, origin, sources, watch).write(file.fileno())
+        finally:
+            for source in sources.values():
+                source.close()
+
+
+class _Writer:
+    def __init__(self, one: Alignment, origin: _Matrix, sources: dict[int, _Matrix], watch: Watch) -> None:
+        self._one, self._origin, self._sources, self._watch = one, origin, sources, watch
+        self._own = np.asarray(one.own, np.int64)
+        self._mean: Array | None = None
+
+    def write(self, descriptor: int) -> None:
+        rows = self._one.tensor.shape[0]
+        step = max(1, BLOCK_BYTES // max(1, self._origin.elements * 8))
+        for start in range(0, rows, step):
+            _write_all(descriptor, self._block(start, min(start + step, rows)))
+            self._watch.check()
+
+    def _block(self, start: int, end: int) -> Array:
+        """Rows ``[start, end)`` as they go into the file, uint8 [bytes]."""
+        own, dtype = self._own[start:end], self._one.tensor.dtype
+        there = own >= 0
+        raw = np.zeros((end - start, self._origin.elements * DTYPE_BYTES[dtype]), np.uint8)
+        if there.any():
+            raw[there] = _cast(self._origin.read(own[there]), self._origin.dtype, dtype)
+        for row in np.flatnonzero(~there):
+            raw[row] = self._filled(start + int(row), dtype)
+        return raw.reshape(-1)
+
+    def _filled(self, row: int, dtype: str) -> Array:
+        """The row that stands in for one the parent lacks."""
+        sources = self._one.fill[row]
+        if sources is None:
+            return encode(self._mean_row(), dtype)
+        if len(sources) == 1:
+            parent, number = sources[0]
+            source = self._sources[parent]
+            return _cast(source.read(np.array([number])), source.dtype, dtype).reshape(-1)
+        total = np.zeros(self._origin.elements, np.float64)
+        for parent, number in sources:
+            source = self._sources[parent]
+            total += decode(source.read(np.array([number]))[0], source.dtype)
+        return encode(total / max(1, len(sources)), dtype)
+
+    def _mean_row(self) -> Array:
+        """The mean of all rows of the parent's own matrix, fp64 [elements of a row]."""
+        if self._mean is None:
+            total = np.zeros(self._origin.elements, np.float64)
+            step = max(1, BLOCK_BYTES // max(1, self._origin.elements * 8))
+            for start in range(0, self._origin.rows, step):
+                block = self._origin.read(np.arange(start, min(start + step, self._origin.rows)))
+                total += decode(block, self._origin.dtype).sum(axis=0, dtype=np.float64)
+                self._watch.check()
+            self._mean = total / self._origin.rows
+        return self._mean
+
+
+class _Matrix:
+    """A parent's matrix on disk, read row by row."""
+
+    def __init__(self, path: Path, tensor: TensorFacts, label: str) -> None:
+        self.rows, self.elements, self.dtype = tensor.shape[0], prod(tensor.shape[1:]), tensor.dtype
+        self._begin, self._label, self._name = tensor.begin, label, tensor.file
+        self._row_bytes = self.elements * DTYPE_BYTES[tensor.dtype]
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def read(self, rows: Array) -> Array:
+        """These rows, raw: uint8 [rows, bytes of a row]. Rows that follow each other are read at once."""
+        raw = np.empty((len(rows), self._row_bytes), np.uint8)
+        cuts = np.flatnonzero(np.diff(rows) != 1) + 1
+        for first, last in zip([0, *cuts.tolist()], [*cuts.tolist(), len(rows)], strict=True):
+            self._fill(raw[first:last].reshape(-1).data, self._begin + int(rows[first]) * self._row_bytes)
+        return raw
+
+    def _fill(self, into: memoryview, offset: int) -> None:
+        done = 0
+        while done < len(into):
+            count = os.preadv(self._descriptor, [into[done:]], offset + done)
+            if count == 0:
+                raise refuse(
+                    "parent-changed", self._label, f"The file {self._name} of {self._label} has been cut short.",
+                    "Restore or fetch the parent again, and start once more.",
+                )  # fmt: skip
+            done += count
+
+
+def decode(raw: Array, dtype: str) -> Array:
+    """Raw values (uint8, whole elements along the last axis) as numbers: fp32, fp64 for F64."""
+    if dtype == "BF16":
+        return (raw.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32)
+    values: Array = raw.view({"F16": np.float16, "F32": np.float32, "F64": np.float64}[dtype])
+    return values.astype(np.float64 if dtype == "F64" else np.float32)
+
+
+def encode(values: Array, dtype: str) -> Array:
+    """The raw form (uint8) of numbers that ``dtype`` holds exactly, or as F32 and F64 rounded once."""
+    if dtype == "BF16":
+        bits = np.ascontiguousarray(values, np.float32).view(np.uint32) >> np.uint32(16)
+        return bits.astype(np.uint16).view(np.uint8)
+    kind = {"F16": np.float16, "F32": np.float32, "F64": np.float64}[dtype]
+    return np.ascontiguousarray(values, kind).view(np.uint8)
+
+
+def _cast(raw: Array, before: str, after: str) -> Array:
+    return raw if before == after else encode(decode(raw, before), after)
+
+
+def _write_all(descriptor: int, raw: Array) -> None:
+    left = raw.data
+    while left:
+        left = left[os.write(descriptor, left) :]
