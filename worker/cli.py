@@ -56,7 +56,7 @@ def _migrate(_: argparse.Namespace) -> int:
 
 
 def _warm_up(_: argparse.Namespace) -> int:
-    from worker.engine import warm_up
+    from worker.engine.warm_up import warm_up
 
     warm_up()
     return OK
