@@ -11,6 +11,7 @@ from app.recipe.reading import read_recipe
 from app.recipe.schema import Recipe
 from app.recipe.writing import write_recipe
 from app.web.pages.posted import Fields
+from app.web.pages.typed import typed_reference
 
 EMPTY = Recipe("linear")
 _WHOLE_TEXT = {"import": "recipe", "yaml": "yaml"}
@@ -73,6 +74,6 @@ def _press(recipe: Recipe, action: str, typed: str) -> tuple[Recipe, tuple[Findi
     if action in ("", "apply", "check"):
         return recipe, ()
     try:
-        return act(recipe, f"add:{typed}" if action == "add" else action), ()
+        return act(recipe, f"add:{typed_reference(typed)}" if action == "add" else action), ()
     except Refused as problem:
         return recipe, problem.findings

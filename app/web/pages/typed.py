@@ -1,0 +1,37 @@
+"""What people type or paste where a model is asked for."""
+
+from __future__ import annotations
+
+from app.recipe.findings import Refused, refuse
+from app.recipe.references import is_hub_id, parse_reference
+from app.recipe.schema import ModelRef
+
+
+def typed_reference(text: str) -> ModelRef:
+    """A Hub id, a local model, or the address of a model's page on the Hub. Raises Refused for anything else: what
+    happens to lie in this server's folders is never meant."""
+    ref = parse_reference(_without_address(text.strip()), "add")
+    if not ref.is_local and not is_hub_id(ref.name):
+        raise refuse(
+            "bad-reference", "add", f'"{ref.name[:60]}" is not a model reference.',
+            "Write a Hub id (owner/model), or local:root/folder.",
+        )  # fmt: skip
+    return ref
+
+
+def exact_reference(text: str) -> str:
+    """The reference that a text is; empty when it is only words to search for."""
+    try:
+        return str(typed_reference(text)) if "/" in text else ""
+    except Refused:
+        return ""
+
+
+def _without_address(text: str) -> str:
+    """``https://host/owner/model/tree/rev`` -> ``owner/model@rev``."""
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme not in ("http", "https"):
+        return text
+    parts = rest.partition("?")[0].partition("#")[0].rstrip("/").split("/")[1:]
+    revision = f"@{parts[3]}" if len(parts) > 3 and parts[2] in ("tree", "blob") else ""
+    return "/".join(parts[:2]) + revision if len(parts) >= 2 else text

@@ -1,0 +1,81 @@
+"""The static files: vendored ones are what they claim to be, own ones stay within their budget."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.settings import ROOT
+from tests.web.pages.html import elements
+
+STATIC = ROOT / "static"
+VENDORED = (STATIC / "vendor", ROOT / "tests/browser/vendor")
+KIB = 1024
+
+
+def vendor_list(folder: Path) -> list[dict[str, str]]:
+    listed: list[dict[str, str]] = json.loads((folder / "VENDOR.json").read_text())
+    return listed
+
+
+@pytest.mark.parametrize("folder", VENDORED, ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_vendored_files_are_listed_and_unchanged(folder: Path) -> None:
+    listed = {one["file"]: one for one in vendor_list(folder)}
+    there = {path.name for path in folder.iterdir() if path.is_file() and path.suffix not in (".json", ".txt")}
+    assert set(listed) == there
+    for name, one in listed.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == one["sha256"], name
+        assert one["package"] and one["version"] and one["source"] and one["licence"]
+
+
+def test_every_icon_that_is_used_is_in_the_sprite() -> None:
+    there = set(re.findall(r'<symbol id="([\w-]+)"', (STATIC / "vendor/lucide-sprite.svg").read_text()))
+    sources = [path.read_text() for path in (ROOT / "templates").rglob("*.html")]
+    used = {name for text in sources for name in re.findall(r"\bicon\('([\w-]+)'", text)}
+    used |= {name for text in sources for name in re.findall(r"\bempty\('([\w-]+)'", text)}
+    assert used
+    assert used <= there
+
+
+def test_style_sheets_and_scripts_stay_small() -> None:
+    assert sum(path.stat().st_size for path in (STATIC / "css").glob("*.css")) <= 25 * KIB
+    assert sum(path.stat().st_size for path in (STATIC / "js").glob("*.js")) <= 40 * KIB
+
+
+def test_the_first_page_stays_small(client: TestClient) -> None:
+    """Everything that is fetched before compression, but for the font."""
+    page = client.get("/")
+    addresses = {element.attributes["src"] for element in elements(page.text, "script")}
+    addresses |= {
+        link.attributes["href"] for link in elements(page.text, "link") if link.attributes["rel"] != "preload"
+    }
+    addresses |= {use.attributes["href"].partition("#")[0] for use in elements(page.text, "use")}
+    sizes = {address: len(client.get(address).content) for address in addresses}
+    assert len(sizes) > 10
+    assert len(page.content) + sum(sizes.values()) <= 100 * KIB, sizes
+
+
+def test_the_font_has_one_address(client: TestClient) -> None:
+    """The one that the page fetches early is the one that the style sheet asks for."""
+    early = [link.attributes["href"] for link in elements(client.get("/").text, "link", rel="preload")]
+    asked = re.findall(r'url\("\.\./(vendor/[^"]+woff2[^"]*)"\)', (STATIC / "css/tokens.css").read_text())
+    assert early == [f"/static/{one}" for one in asked]
+
+
+def test_scripts_evaluate_nothing_and_write_no_style() -> None:
+    for path in (STATIC / "js").glob("*.js"):
+        text = path.read_text()
+        for word in (
+            "eval(",
+            "new Function",
+            "document.write",
+            ".style.",
+            "setAttribute('style",
+            'setAttribute("style',
+        ):
+            assert word not in text, f"{word} in {path.name}"

@@ -1,0 +1,232 @@
+"""The charts: what they draw is what they are given."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from math import cos, hypot, pi, sin
+
+import pytest
+
+from app.recipe.catalogue import METHODS
+from app.recipe.schema import ModelRef, Recipe, Slice, Source
+from app.web.pages.pictures import curves, loom, sparkline, stack, vectors
+from app.web.pages.pictures.threads import COLOURS, thread
+
+BOX = re.compile(r"M([\d.]+) ([\d.]+)h([\d.]+)v([\d.]+)h-([\d.]+)z")
+
+
+def boxes(path: str) -> list[tuple[float, ...]]:
+    found = [tuple(map(float, match)) for match in BOX.findall(path)]
+    assert len(found) == path.count("M")
+    return found
+
+
+def rows(layers: int = 4) -> list[loom.Row]:
+    cells = {"q": (0.0, 0.25, 0.75), "up": (0.5, 0.5, 0.0)}
+    return [
+        loom.Row("head", None, {"head": (0.2, 0.3, 0.5)}),
+        *(loom.Row(str(layer), layer, cells) for layer in reversed(range(layers))),
+        loom.Row("embed", None, {"embed": (1.0, 0.0, 0.0)}),
+    ]
+
+
+def test_threads_are_as_wide_as_their_shares() -> None:
+    picture = loom.draw(rows(), ["", "A", "B"])
+    widths: dict[str, float] = defaultdict(float)
+    for one in picture.threads:
+        for x, y, width, _, back in boxes(one.path):
+            assert width == back
+            if y in {picture.top + layer * picture.pitch for layer in range(4)}:
+                widths[f"{one.colour} {'q' if x < picture.columns[1].x else 'up'}"] += width / 4
+    column = picture.columns[0].width
+    assert widths == pytest.approx(
+        {"t-A q": 0.25 * column, "t-B q": 0.75 * column, "t-base up": 0.5 * column, "t-A up": 0.5 * column}, abs=1
+    )
+
+
+def test_the_last_layer_is_on_top_and_nothing_leaves_the_drawing() -> None:
+    picture = loom.draw(rows(), ["", "A", "B"])
+    assert picture.spots == tuple(sorted(picture.spots, reverse=True))
+    assert [tick.label for tick in picture.ticks] == ["head", "3", "2", "1", "0", "embed"]
+    for one in picture.threads:
+        for x, y, width, height, _ in boxes(one.path):
+            assert x >= 0
+            assert x + width <= loom.UNITS + 1
+            assert y + height <= picture.height
+
+
+def test_the_base_stays_pale_and_the_strongest_parent_is_strong() -> None:
+    strengths = {(one.colour, one.strength) for one in loom.draw(rows(), ["", "A", "B"]).threads}
+    assert {strength for colour, strength in strengths if colour == "t-base"} == {"s1"}
+    assert ("t-B", "s5") in strengths
+
+
+@pytest.mark.parametrize("layers", [1, 2, 30, 126, 1000])
+def test_looms_of_any_depth_stay_legible_and_small(layers: int) -> None:
+    picture = loom.draw(rows(layers), ["", "A", "B"])
+    assert picture.layers == layers
+    labels = [tick.label for tick in picture.ticks]
+    assert {"head", str(layers - 1), "0", "embed"} <= set(labels)
+    assert len(labels) <= 14
+    assert picture.pitch >= 5
+    assert sum(len(one.path) for one in picture.threads) < 40 * 5 * layers + 200
+
+
+def test_a_cover_hides_exactly_its_cells() -> None:
+    picture = loom.draw(rows(), ["", "A", "B"])
+    covered = boxes(picture.cover([("0", "q"), ("3", "up"), ("9", "nowhere")]))
+    assert len(covered) == 2
+    assert covered[0][1] == picture.top + 3 * picture.pitch
+    assert covered[1][0] == pytest.approx(picture.columns[1].x, abs=1)
+
+
+def test_the_table_says_the_same_in_words() -> None:
+    table = {row.label: row for row in loom.draw(rows(), ["", "A", "B"]).table}
+    assert table["0"].cells == ("A 25, B 75", "base 50, A 50")
+    assert table["head"].cells == ("base 20, A 30, B 50",)
+    assert table["head"].wide
+
+
+def test_unknown_modules_get_columns_too() -> None:
+    picture = loom.draw([loom.Row("0", 0, {"conv": (1.0,), "q": (1.0,), "norm": (1.0,)})], ["A"])
+    assert [column.name for column in picture.columns] == ["q", "conv", "norm"]
+    assert loom.draw([], []).columns == ()
+
+
+def points(path: str) -> list[tuple[float, float]]:
+    return [tuple(map(float, pair.split())) for pair in path[1:].split("L")]  # type: ignore[misc]
+
+
+def test_curves_pass_through_their_values() -> None:
+    picture = curves.draw("weight", [curves.Line("A", (0.0, 0.5, 0.25, 1.0))], (90.0, 60.0, 30.0, 0.0), 100)
+    assert picture is not None
+    assert points(picture.strokes[0].path) == [(0.0, 90.0), (500.0, 60.0), (250.0, 30.0), (1000.0, 0.0)]
+    assert [(mark.label, mark.x) for mark in picture.marks] == [("0", 0.0), ("0.5", 50.0), ("1", 100.0)]
+
+
+@pytest.mark.parametrize("values", [(-0.5, 1.5), (3.0, 40.0), (0.0001, 0.0004), (0.3, 0.3)])
+def test_any_values_fit_between_round_marks(values: tuple[float, float]) -> None:
+    picture = curves.draw("t", [curves.Line("", values)], (10.0, 0.0), 10)
+    assert picture is not None
+    assert 2 <= len(picture.marks) <= 6
+    for x, _ in points(picture.strokes[0].path):
+        assert 0 <= x <= curves.UNITS
+
+
+def test_lines_of_another_length_are_left_out() -> None:
+    assert curves.draw("t", [curves.Line("", (1.0,))], (10.0, 0.0), 10) is None
+
+
+def test_a_sparkline_reaches_its_highest_value() -> None:
+    picture = sparkline.draw([1.0, 4.0, 2.0, 3.0])
+    assert picture is not None
+    assert picture.highest == 4.0
+    heights = [y for _, y in points(picture.line)]
+    assert min(heights) == heights[1]
+    assert sparkline.draw([1.0, 2.0]) is None
+    assert len(points((sparkline.draw([1.0] * 5000) or picture).line)) <= 120
+
+
+def tip(arrow: vectors.Arrow, origin: tuple[float, float]) -> tuple[float, float]:
+    """Where an arrow ends, seen from the origin, y upwards."""
+    x, y = map(float, arrow.head[1:].split("L")[0].split())
+    return x - origin[0], origin[1] - y
+
+
+def drawn(method: str, parents: list[vectors.Parent], **settings: float) -> tuple[vectors.VectorPicture, list]:
+    picture = vectors.draw(method, parents, settings, base_letter="A")
+    assert picture is not None
+    return picture, [tip(one, picture.origin) for one in picture.arrows]
+
+
+def test_linear_is_the_weighted_mean() -> None:
+    picture, (a, b) = drawn("linear", [vectors.Parent("A", 3.0), vectors.Parent("B", 1.0)], normalize=1.0)
+    expected = ((3 * a[0] + b[0]) / 4, (3 * a[1] + b[1]) / 4)
+    assert tip(picture.merged, picture.origin) == pytest.approx(expected, abs=0.3)
+
+
+def test_task_arithmetic_adds_and_lambda_scales() -> None:
+    parents = [vectors.Parent("A", 0.5), vectors.Parent("B", 0.25)]
+    picture, (a, b) = drawn("task_arithmetic", parents, **{"lambda": 0.8})
+    expected = (0.8 * (0.5 * a[0] + 0.25 * b[0]), 0.8 * (0.5 * a[1] + 0.25 * b[1]))
+    assert tip(picture.merged, picture.origin) == pytest.approx(expected, abs=0.3)
+
+
+def test_ties_leaves_out_the_sign_that_lost() -> None:
+    parents = [vectors.Parent(letter, 1.0) for letter in "ABC"]
+    picture, (a, b, c) = drawn("ties", parents, normalize=1.0, **{"lambda": 1.0})
+    assert c[1] < 0 < a[1]
+    expected = ((a[0] + b[0] + c[0]) / 3, (a[1] + b[1]) / 2)
+    assert tip(picture.merged, picture.origin) == pytest.approx(expected, abs=0.3)
+
+
+@pytest.mark.parametrize("t", [0.0, 0.25, 1.0])
+def test_slerp_keeps_the_length_on_the_way(t: float) -> None:
+    picture, (a, b) = drawn("slerp", [vectors.Parent("A"), vectors.Parent("B")], t=t)
+    merged = tip(picture.merged, picture.origin)
+    theta = 60 * pi / 180
+    expected = tuple((sin((1 - t) * theta) * p + sin(t * theta) * q) / sin(theta) for p, q in zip(a, b, strict=True))
+    assert merged == pytest.approx(expected, abs=0.5)
+    assert hypot(*merged) == pytest.approx(hypot(*a), abs=0.5)
+
+
+def test_model_stock_stops_where_the_angle_says() -> None:
+    picture, (a, b) = drawn("model_stock", [vectors.Parent("A"), vectors.Parent("B")])
+    cosine = (a[0] * b[0] + a[1] * b[1]) / (hypot(*a) * hypot(*b))
+    t = 2 * cosine / (1 + cosine)
+    expected = (t * (a[0] + b[0]) / 2, t * (a[1] + b[1]) / 2)
+    assert tip(picture.merged, picture.origin) == pytest.approx(expected, abs=0.4)
+
+
+def test_the_largest_entries_hold_most_of_the_energy() -> None:
+    """Against a sum over a fine grid of the normal distribution."""
+    grid = [(index + 0.5) / 20_000 for index in range(20_000)]
+    values = sorted((abs(-(2**0.5) * _inverse_erf(1 - 2 * p)) for p in grid), reverse=True)
+    half = sum(value**2 for value in values[:10_000]) / sum(value**2 for value in values)
+    assert vectors.kept_by_size(0.5) == pytest.approx(half, abs=0.002)
+    assert (vectors.kept_by_size(0.0), vectors.kept_by_size(1.0)) == (0.0, 1.0)
+
+
+def _inverse_erf(y: float) -> float:
+    """Newton's method on the error function."""
+    from math import erf, exp
+
+    x = 0.0
+    for _ in range(60):
+        x -= (erf(x) - y) / (2 / pi**0.5 * exp(-x * x)) if abs(x) < 5 else 0.0
+    return x
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_has_a_picture_inside_its_frame(method: str) -> None:
+    for count in (0, 1, 2, 3, 9, 16):
+        parents = [vectors.Parent("ABCDEFGHIJKLMNOP"[index], -0.4 + index, 0.3) for index in range(count)]
+        for settings in ({}, {"t": 0.5, "normalize": 1.0, "lambda": 2.0}):
+            picture = vectors.draw(method, parents, settings, base_letter="A")
+            assert (picture is None) == (method == "passthrough")
+            for arrow in (*picture.arrows, picture.merged) if picture else ():
+                assert -1 <= arrow.x2 <= vectors.WIDTH + 1
+                assert -1 <= arrow.y2 <= vectors.HEIGHT + 1
+
+
+def test_a_stack_is_drawn_from_the_ground_up() -> None:
+    one, two = ModelRef("o/one"), ModelRef("o/two")
+    recipe = Recipe("passthrough", slices=(Slice((Source(one, (0, 20)),)), Slice((Source(two, (10, 20)),))))
+    upper, lower = stack.draw(recipe, {one: "A", two: "B"})
+    assert (upper.label, lower.label) == ("B 10–19", "A 0–19")
+    assert upper.y < lower.y
+    assert lower.height == pytest.approx(2 * upper.height, abs=0.2)
+
+
+def test_every_letter_has_a_colour_and_the_base_its_own() -> None:
+    assert thread("") == "t-base"
+    assert thread("A") == "t-A"
+    assert thread("I") == "t-A"
+    assert thread("?") == "t-base"
+    assert len({thread(letter) for letter in COLOURS}) == 8
+
+
+def test_directions_of_the_examples_are_distinct() -> None:
+    shown = [(cos(angle * pi / 180), sin(angle * pi / 180)) for angle in vectors._ANGLES]
+    assert len(set(shown)) == len(shown)

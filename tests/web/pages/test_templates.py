@@ -1,0 +1,103 @@
+"""Every template file: it parses, holds no inline code, and is rendered with real data."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from jinja2 import FileSystemLoader
+from starlette.testclient import TestClient
+
+from app.db import Sessions
+from app.jobs.events import Event
+from app.jobs.store import NewJob, Store
+from app.main import create_app
+from app.settings import ROOT, Settings
+from app.web.pages.jobs import event_renderer
+from tests.web.artifacts import finished_job
+from tests.web.conftest import browser
+from tests.web.pages.html import elements, executable
+
+TEMPLATES = ROOT / "templates"
+FILES = sorted(str(path.relative_to(TEMPLATES)) for path in TEMPLATES.rglob("*.html"))
+LIVE = {"HX-Request": "true", "HX-Request-Type": "partial"}
+RECIPE = """
+merge_method: slerp
+base_model: loom/base
+models: [{model: loom/base}, {model: loom/code}]
+parameters: {t: 0.3}
+"""
+STACK = "merge_method: passthrough\nslices:\n  - sources: [{model: loom/base, layer_range: [0, 2]}]\n"
+FORBIDDEN = {
+    "an inline style": r"\sstyle\s*=|<style\b",
+    "an inline script": r"<script\b(?![^>]*\bsrc=)",
+    "an event attribute": r"\son[a-z]+=|\bhx-on\b",
+    "an expression for htmx": r"[\"']\s*js:|hx-live|hx-vals|hx-trigger=\"[^\"]*\[",
+    "a value that is not escaped": r"\|\s*safe\b|autoescape",
+    "another site": r"(?:src|href|action)=\"https?://",
+}
+
+
+class Recorder(FileSystemLoader):
+    """Remembers which files were asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.seen: set[str] = set()
+
+    def get_source(self, environment, template):  # type: ignore[no-untyped-def]
+        self.seen.add(template)
+        return super().get_source(environment, template)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_template_holds_nothing_the_browser_must_not_run(name: str) -> None:
+    text = (TEMPLATES / name).read_text(encoding="utf-8")
+    for what, pattern in FORBIDDEN.items():
+        assert not re.search(pattern, text), f"{what} in {name}"
+
+
+def test_every_template_is_rendered_and_every_page_is_whole(
+    with_hub: Settings, store: Store, database: Sessions
+) -> None:
+    done = finished_job(database, with_hub, {"model.safetensors": b"x"})
+    store.submit(NewJob("upload", title="a/b", params={"repo": "a/b", "private": True}, source_job=done.id))
+    app = create_app(with_hub)
+    recorder = app.state.templates.environment.loader = Recorder(TEMPLATES)
+    with browser(app) as client:
+        for page in pages(client, store):
+            assert executable(page) == []
+            if page.startswith("<!doctype"):
+                assert elements(page, "title")[0].text.strip()
+                assert len(elements(page, "h1")) == 1
+                assert len(elements(page, "main", id="main")) == 1
+                ids = [one.attributes["id"] for one in elements(page) if "id" in one.attributes]
+                assert len(ids) == len(set(ids)), sorted(one for one in ids if ids.count(one) > 1)
+    assert sorted(recorder.seen) == FILES
+
+
+def pages(client: TestClient, store: Store) -> list[str]:
+    """What the application answers, over all its pages and fragments."""
+    job = client.post("/jobs", data={"recipe": RECIPE, "key": "k"}).headers["location"]
+    shared = client.post("/recipes/share", data={"recipe": RECIPE}).headers["location"]
+    found = [
+        client.get(place).text
+        for place in (
+            "/", "/?preset=self-stack", "/jobs", "/models", "/models?q=loom", "/models/suggest?q=loom",
+            "/models/view?ref=loom/code", "/recipes", "/workers", "/styleguide", "/api", "/nowhere", job, f"{job}/loom",
+            f"{job}/progress", f"{job}/outcome", shared, *(f"/jobs/{one.id}" for one in store.list()),
+        )
+    ]  # fmt: skip
+    found += [client.post("/build", data={"recipe": recipe}).text for recipe in ("", RECIPE, STACK, "models: [")]
+    found += [
+        client.post(place, data={"recipe": recipe, **more}, headers=LIVE).text
+        for place in ("/build", "/build/check", "/jobs")
+        for recipe in (RECIPE.replace("code", "gone"), "models: [")
+        for more in ({}, {"action": "add", "add": "a/b"})
+    ]
+    found += [client.get("/nowhere", headers=LIVE).text, client.get("/jobs", headers=LIVE).text]
+    row = store.get(job.removeprefix("/jobs/"))
+    assert row is not None
+    found.append(event_renderer(client.app)(Event("log", {"text": "x", "at": 1.0}, 1), row))  # type: ignore[arg-type]
+    return found
