@@ -8,15 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 from app.settings import Settings
 
-BUSY_MS = 5000
-"""How long a SQLite statement waits for another writer."""
+BUSY_SECONDS = 5
+WORKER_BUSY_SECONDS = 20
+"""How long a SQLite statement waits for another writer. Nobody waits for a page there, and a lease lasts longer."""
 
 Sessions = sessionmaker[Session]
 
@@ -34,13 +33,13 @@ def make_engine(settings: Settings, *, durable: bool = True) -> Engine:
     if not settings.database.startswith("sqlite"):
         return create_engine(settings.database, pool_pre_ping=True)
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    engine = create_engine(settings.database, connect_args={"timeout": BUSY_MS / 1000})
-    synchronous = "FULL" if durable else "NORMAL"
+    synchronous, patience = ("FULL", BUSY_SECONDS) if durable else ("NORMAL", WORKER_BUSY_SECONDS)
+    engine = create_engine(settings.database, connect_args={"timeout": patience})
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+        cursor.execute(f"PRAGMA busy_timeout={patience * 1000}")
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute(f"PRAGMA synchronous={synchronous}")
         cursor.execute("PRAGMA foreign_keys=ON")
@@ -56,6 +55,9 @@ def sessions(engine: Engine) -> Sessions:
 
 def migrate(settings: Settings) -> None:
     """Bring the database to the newest schema. Safe to call from several processes at once."""
+    from alembic import command  # a tenth of a second that only this function needs
+    from alembic.config import Config
+
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _only_one(settings.data / "migrate.lock"):
         engine = make_engine(settings)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from app.jobs.queue import QUEUES
 from app.jobs.redis_urls import broker_url
 from app.settings import Settings
 from worker.keeper import Keeper
-from worker.runner import STOPPING
+from worker.stopping import STOPPING
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +116,9 @@ def _shut_down(**_: Any) -> None:
 @signals.worker_process_init.connect
 def _job_process(**_: Any) -> None:
     """In the process that will do the next job."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no memory with tokens in it on the disk
     signal.signal(HAND_BACK, lambda *_: STOPPING.set())
+    import_module("worker.run")  # while nobody waits for it
 
 
 def device_name() -> str:

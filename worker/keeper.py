@@ -12,7 +12,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import psutil
 from sqlalchemy.exc import SQLAlchemyError
@@ -112,6 +112,8 @@ class Keeper(threading.Thread):
         for job in self._upkeep.settle(psutil.virtual_memory().total):
             log.warning("job %s ended: its worker died", job.id)
             self._publisher.line(job.id, "done")
+            if job.cancel_requested_at is not None:
+                self._clear([job.id])
 
     def _announce(self, jobs: Sequence[Job]) -> None:
         """Send messages for jobs of the queues that hold none: while there are some, they come first, and messages for
@@ -127,7 +129,11 @@ class Keeper(threading.Thread):
         work = self._settings.work
         folders = [folder.name for folder in work.iterdir()] if work.is_dir() else []
         ids = [*folders, *self._artifacts.ids()]
-        for unwanted in self._upkeep.unwanted(ids, time.time() - KEEP_SECONDS) if ids else ():
+        if ids:
+            self._clear(self._upkeep.unwanted(ids, time.time() - KEEP_SECONDS))
+
+    def _clear(self, ids: Iterable[str]) -> None:
+        for unwanted in ids:
             log.info("removing what is left of job %s", unwanted)
-            shutil.rmtree(work / unwanted, ignore_errors=True)
+            shutil.rmtree(self._settings.work / unwanted, ignore_errors=True)
             self._artifacts.delete(unwanted)

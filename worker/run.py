@@ -24,9 +24,10 @@ from app.settings import Settings
 from app.storage.local import LocalArtifacts
 from worker.explain import explain
 from worker.open_library import open_library
-from worker.runner import STOPPING, Cancelled, HandedBack, Runner
+from worker.runner import Cancelled, HandedBack, Runner
 from worker.steps.checkpoint import Order, make_checkpoint
 from worker.steps.upload import upload
+from worker.stopping import STOPPING
 
 log = logging.getLogger(__name__)
 

@@ -36,9 +36,6 @@ PATIENT = ("uploading",)
 GIVE_UP = 75
 """Exit code of a process that had to be ended that way (EX_TEMPFAIL)."""
 
-STOPPING = threading.Event()
-"""Set when this process is to hand its job back."""
-
 
 class Cancelled(Exception):
     """Somebody asked to cancel the job."""

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import http.client
 import os
+import resource
 import signal
 import socket
 import sys
@@ -45,6 +46,7 @@ def up(settings: Settings, say: Say, warn: Say) -> None:
 
     Raises Refused when it cannot start or go on.
     """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no memory with tokens in it on the disk
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _alone(settings.data / "up.lock") as tell:
         settings = _with_port(settings)
@@ -102,6 +104,11 @@ class House:
         if self.redis is not None:
             self.redis.start()
             self._wait_for(self._redis_answers)
+        elif not self._redis_answers():
+            raise refuse(
+                "no-redis", "WEIGHTLOOM_REDIS_URL", "The Redis that WEIGHTLOOM_REDIS_URL names does not answer.",
+                "Start it, correct the address, or unset it: then a private Redis is started.",
+            )  # fmt: skip
         for part in (*self.workers, self.web):
             part.start()
         self._wait_for(lambda: self._web_answers() and self._workers_listen())
@@ -168,7 +175,7 @@ class House:
             for part in self.parts:
                 if part.ended:
                     raise _died(part, "did not start")
-            if self._stop.wait(0.05):
+            if self._stop.wait(0.1):
                 raise Stopped
             if time.monotonic() > deadline:
                 raise refuse(

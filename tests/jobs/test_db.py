@@ -58,8 +58,8 @@ def test_many_processes_may_migrate_at_once(settings: Settings) -> None:
     assert [process.wait(60) for process in running] == [0, 0, 0]
 
 
-@pytest.mark.parametrize(("durable", "synchronous"), [(True, 2), (False, 1)])
-def test_sqlite_is_set_up(settings: Settings, durable: bool, synchronous: int) -> None:
+@pytest.mark.parametrize(("durable", "synchronous", "busy"), [(True, 2, 5000), (False, 1, 20_000)])
+def test_sqlite_is_set_up(settings: Settings, durable: bool, synchronous: int, busy: int) -> None:
     engine = make_engine(settings, durable=durable)
     with engine.connect() as connection:
         seen = {
@@ -67,4 +67,4 @@ def test_sqlite_is_set_up(settings: Settings, durable: bool, synchronous: int) -
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         }
     engine.dispose()
-    assert seen == {"journal_mode": "wal", "synchronous": synchronous, "foreign_keys": 1, "busy_timeout": 5000}
+    assert seen == {"journal_mode": "wal", "synchronous": synchronous, "foreign_keys": 1, "busy_timeout": busy}

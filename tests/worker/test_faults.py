@@ -35,13 +35,6 @@ def test_process_killed_in_a_shard(steady: Rig, undisturbed: dict[str, str], ten
     assert went_on == (tensor > 1)
 
 
-def test_process_killed_twice(steady: Rig, undisturbed: dict[str, str]) -> None:
-    steady.faults(kills=2, kill_at_tensor=20)
-    job = steady.submit()
-    assert (steady.ended(job).state, steady.job(job).crashes) == ("succeeded", 2), steady.told()
-    assert steady.weights(job) == undisturbed
-
-
 @pytest.mark.parametrize("stage", ["verifying", "finalising"])
 def test_process_killed_after_the_weights(steady: Rig, undisturbed: dict[str, str], stage: str) -> None:
     steady.faults(hold=stage)
