@@ -154,15 +154,15 @@ def test_a_ready_recipe_and_a_job_open_in_the_builder(online: TestClient) -> Non
         assert online.get("/", params=wrong).status_code == 404
 
 
-def test_a_model_from_the_list_starts_a_recipe(client: TestClient) -> None:
-    answer = client.post("/build", data={"action": "add", "add": "local:shelf/one"})
+def test_a_model_from_the_list_starts_a_recipe(online: TestClient) -> None:
+    answer = online.post("/build", data={"action": "add", "add": "local:shelf/one"})
     assert "local:shelf/one" in form_of(answer.text, "build")["recipe"]
 
 
 @pytest.mark.parametrize("method", ["slerp", "passthrough", "model_stock", "karcher", "ram"])
-def test_every_kind_of_method_makes_a_page(client: TestClient, method: str) -> None:
-    page = press(client, client.get("/").text, method=method, action="apply")
-    page = press(client, page, action="add", add="a/one")
+def test_every_kind_of_method_makes_a_page(online: TestClient, method: str) -> None:
+    page = press(online, online.get("/").text, method=method, action="apply")
+    page = press(online, page, action="add", add="a/one")
     assert f"merge_method: {method}" in form_of(page, "build")["recipe"]
     chosen = [option.attributes["value"] for option in elements(page, "option") if "selected" in option.attributes]
     assert chosen[0] == method

@@ -59,7 +59,7 @@ def safe(page: str) -> None:
     assert not [letter for letter in HIDDEN if letter in page]
 
 
-def test_in_the_recipe_and_the_form(client: TestClient) -> None:
+def test_in_the_recipe_and_the_form(online: TestClient) -> None:
     for payload in PAYLOADS:
         quoted = payload.replace("\\", "").replace('"', "'").encode("unicode_escape").decode()
         recipes = (
@@ -69,9 +69,9 @@ def test_in_the_recipe_and_the_form(client: TestClient) -> None:
             f'merge_method: linear\nmodels: [{{model: "{quoted}"}}]\n"{quoted}": 1',
         )
         for recipe in recipes:
-            safe(client.post("/build", data={"action": "import", "recipe": recipe}).text)
-            safe(client.post("/jobs", data={"recipe": recipe}).text)
-            safe(client.post("/build", data={"recipe": recipe}, headers={"HX-Request-Type": "partial"}).text)
+            safe(online.post("/build", data={"action": "import", "recipe": recipe}).text)
+            safe(online.post("/jobs", data={"recipe": recipe}).text)
+            safe(online.post("/build", data={"recipe": recipe}, headers={"HX-Request-Type": "partial"}).text)
         fields = {"recipe": "merge_method: linear\n", "name": payload, "seed": payload, "add": payload, "key": payload}
         fields |= {
             "action": "add",
@@ -80,11 +80,11 @@ def test_in_the_recipe_and_the_form(client: TestClient) -> None:
             "parent.0": payload,
             "shared.normalize": payload,
         }
-        safe(client.post("/build", data=fields).text)
-        safe(client.post("/build", data=fields | {"action": payload}).text)
+        safe(online.post("/build", data=fields).text)
+        safe(online.post("/build", data=fields | {"action": payload}).text)
 
 
-def test_in_addresses(client: TestClient) -> None:
+def test_in_addresses(online: TestClient) -> None:
     for payload in PAYLOADS:
         for place, name in (
             ("/models", "q"),
@@ -93,9 +93,9 @@ def test_in_addresses(client: TestClient) -> None:
             ("/", "preset"),
             ("/", "job"),
         ):
-            safe(client.get(place, params={name: payload}).text)
-        safe(client.get("/jobs", params={"state": payload[:20]}).text)
-        safe(client.get(f"/jobs/{quote(payload, safe='')}").text)
+            safe(online.get(place, params={name: payload}).text)
+        safe(online.get("/jobs", params={"state": payload[:20]}).text)
+        safe(online.get(f"/jobs/{quote(payload, safe='')}").text)
 
 
 class HostileHub:
@@ -119,21 +119,21 @@ class HostileHub:
         raise Refused(self.remark)
 
 
-def test_in_what_the_hub_says(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_what_the_hub_says(online: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = "merge_method: linear\nmodels: [{model: a/b, parameters: {weight: 1}}]"
     for payload in PAYLOADS:
         hub = HostileHub(payload)
         monkeypatch.setattr(Library, "search", lambda _, *rest, hub=hub: hub.search(*rest))
-        safe(client.get("/models", params={"q": "x"}).text)
-        safe(client.get("/models/suggest", params={"q": "x"}).text)
+        safe(online.get("/models", params={"q": "x"}).text)
+        safe(online.get("/models/suggest", params={"q": "x"}).text)
         for told in (hub.facts, hub.refuse):
             monkeypatch.setattr(Library, "facts", lambda _, *rest, told=told: told(*rest))
-            safe(client.get("/models/view", params={"ref": "a/b"}).text)
-            safe(client.post("/build/check", data={"recipe": recipe}).text)
-        safe(client.post("/jobs", data={"recipe": recipe}).text)
+            safe(online.get("/models/view", params={"ref": "a/b"}).text)
+            safe(online.post("/build/check", data={"recipe": recipe}).text)
+        safe(online.post("/jobs", data={"recipe": recipe}).text)
 
 
-def test_in_a_job(client: TestClient, store: Store, database: Sessions, settings: Settings) -> None:
+def test_in_a_job(online: TestClient, store: Store, database: Sessions, settings: Settings) -> None:
     for payload in PAYLOADS:
         done = finished_job(database, settings, {"model.safetensors": b"x"})
         failed = store.submit(NewJob("merge", recipe=payload, title=payload, parents=[payload]))[0]
@@ -147,6 +147,6 @@ def test_in_a_job(client: TestClient, store: Store, database: Sessions, settings
                 line = {"job_id": job.id, "at": 1.0, "kind": "log", "text": payload, "data": {}}
                 session.execute(insert(JobEvent).values(**line))
         for job in (done, failed):
-            safe(client.get(f"/jobs/{job.id}").text)
-            safe(client.get(f"/jobs/{job.id}/outcome").text)
-        safe(client.get("/jobs").text)
+            safe(online.get(f"/jobs/{job.id}").text)
+            safe(online.get(f"/jobs/{job.id}/outcome").text)
+        safe(online.get("/jobs").text)
