@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from app.library.facts import Library
+from tests.worker.quiet import local
 from tests.worker.rig import Rig, make_models
 
 
@@ -61,3 +63,11 @@ def make_rig(tmp_path: Path, models: Path) -> Iterator[Callable[..., Rig]]:
 @pytest.fixture
 def rig(make_rig: Callable[..., Rig]) -> Rig:
     return make_rig()
+
+
+@pytest.fixture
+def library(models: Path) -> Iterator[Library]:
+    """The tiny models as ``local:models/...``, and no Hub."""
+    library = local(models)
+    yield library
+    library.close()

@@ -1,4 +1,4 @@
-"""The steps one by one, with a watch that only listens: room, fetching, reading back, publishing."""
+"""The steps one by one: room, checking, what decides the bytes, reading back, publishing."""
 
 from __future__ import annotations
 
@@ -6,20 +6,17 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from app.hub.client import HubClient
 from app.library.facts import Library
-from app.library.local import LocalRoots
 from app.planning.plan import Plan
-from app.preflight import preflight
 from app.recipe.findings import Refused
 from app.storage.local import LocalArtifacts, read_manifest
-from tests.support.hub import StandInHub
+from tests.worker.quiet import Quiet, local, plan_of
 from tests.worker.rig import RECIPE
 from worker.engine.execute import Written
 from worker.steps.check import MARGIN_BYTES, check, make_room, needed
@@ -37,59 +34,6 @@ class Usage(NamedTuple):
 
 
 ID = "0123456789abcdef" * 2
-
-
-class Quiet:
-    """A watch that remembers."""
-
-    def __init__(self, stop_at: str = "", taken: int = 0) -> None:
-        self.stages: list[str] = []
-        self.lines: list[str] = []
-        self.done = 0
-        self.shards: list[Written] = []
-        self._stop_at, self._taken = stop_at, taken
-
-    def check(self) -> None:
-        if self._stop_at and self.stages[-1:] == [self._stop_at]:
-            raise InterruptedError
-
-    def enter(self, stage: str, text: str, *, tensors: int = 0, size: int = 0) -> None:
-        self.stages.append(stage)
-
-    def log(self, text: str) -> None:
-        self.lines.append(text)
-
-    def progress(self, done: int, *, tensors: int = 0, tensor: str = "") -> None:
-        self.done = done
-
-    def planned(self, plan: Plan, memory_bytes: int) -> None:
-        self.plan = plan
-
-    def reserve(self, need: int, free: int) -> int:
-        return max(0, need + self._taken - free)
-
-    def finished(self, key: str) -> Mapping[str, Written]:
-        return {}
-
-    def shard(self, written: Written, key: str) -> None:
-        self.shards.append(written)
-
-
-def local(models: Path) -> Library:
-    return Library(None, LocalRoots({"models": models}))
-
-
-@pytest.fixture
-def library(models: Path) -> Iterator[Library]:
-    library = local(models)
-    yield library
-    library.close()
-
-
-def plan_of(library: Library, recipe: str = RECIPE, seed: int | None = None) -> Plan:
-    looked = preflight(recipe, library, seed=seed)
-    assert looked.plan is not None, looked.findings
-    return looked.plan
 
 
 def order(folder: Path, recipe: str = RECIPE) -> Order:
@@ -134,69 +78,6 @@ def test_a_recipe_with_errors_is_refused_with_all_of_them(library: Library) -> N
         check(RECIPE.replace("one", "gone").replace("two", "lost"), library, seed=None, token=None)
     assert len(refused.value.findings) >= 2
     assert all(finding.level == "error" for finding in refused.value.findings)
-
-
-# Fetching
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator[StandInHub]:
-    with StandInHub(tmp_path_factory.mktemp("hub")) as hub:
-        for name in ("one", "two"):
-            hub.add(f"org/{name}", {path.name: path.read_bytes() for path in (models / name).iterdir()})
-        yield hub
-
-
-@pytest.fixture
-def from_hub(hub: StandInHub, tmp_path: Path) -> Iterator[Library]:
-    hub.heal()
-    hub.forget()
-    library = Library(HubClient(hub.endpoint, tmp_path / "cache"), LocalRoots({}))
-    yield library
-    library.close()
-
-
-def test_only_what_the_plan_reads_is_fetched(from_hub: Library, hub: StandInHub, models: Path) -> None:
-    plan = plan_of(from_hub, RECIPE.replace("local:models", "org"))
-    watch = Quiet()
-    folders = fetch(plan, from_hub, watch)
-    for folder, name in zip(folders, ("one", "two"), strict=True):
-        for path in folder.iterdir():
-            assert path.read_bytes() == (models / name / path.name).read_bytes()
-        assert list(folder.glob("*.safetensors"))
-    assert watch.done == needed(plan).download
-    hub.forget()
-    again = plan_of(from_hub, RECIPE.replace("local:models", "org"))
-    assert fetch(again, from_hub, quiet := Quiet()) == folders
-    assert quiet.stages == []
-    assert not hub.requests("safetensors")
-
-
-def test_one_file_that_cannot_be_had_stops_the_others(from_hub: Library, hub: StandInHub) -> None:
-    plan = plan_of(from_hub, RECIPE.replace("local:models", "org"))
-    hub.fault("status", r"one/resolve/.*model\.safetensors$", times=None, status=404)
-    hub.fault("slow", r"two/resolve/.*safetensors$", after=100, times=None)
-    with pytest.raises(Refused):
-        fetch(plan, from_hub, Quiet())
-
-
-def test_fetching_stops_when_told(from_hub: Library, hub: StandInHub) -> None:
-    plan = plan_of(from_hub, RECIPE.replace("local:models", "org"))
-    hub.fault("slow", r"resolve/.*safetensors$", after=100, times=None)
-    with pytest.raises(InterruptedError):
-        fetch(plan, from_hub, Quiet(stop_at="downloading"))
-
-
-@pytest.mark.parametrize("harm", [lambda path: path.unlink(), lambda path: os.truncate(path, 100)])
-def test_a_local_file_that_changed_since_is_noticed(models: Path, tmp_path: Path, harm: Callable[[Path], None]) -> None:
-    shutil.copytree(models, tmp_path / "m")
-    library = local(tmp_path / "m")
-    plan = plan_of(library)
-    harm(tmp_path / "m" / "one" / "model.safetensors")
-    with pytest.raises(Refused) as refused:
-        fetch(plan, library, Quiet())
-    assert refused.value.findings[0].code == "parent-changed"
-    library.close()
 
 
 # What decides the bytes

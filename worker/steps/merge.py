@@ -47,7 +47,7 @@ def merge(
 
 def plan_key(plan: Plan, folders: Sequence[Path]) -> str:
     """Hex SHA-256 of all that decides the shards' bytes: their headers and steps, the seed, and the parents' content
-    (the commit; for a folder, each file's size and time of change)."""
+    (the commit; for a folder, each file's size and time of change, since tokenizers too decide where rows go)."""
     digest = hashlib.sha256(str(plan.seed).encode())
     for parent, folder in zip(plan.parents, folders, strict=True):
         digest.update(repr(_identity(parent, folder)).encode())
@@ -61,8 +61,8 @@ def plan_key(plan: Plan, folders: Sequence[Path]) -> str:
 def _identity(parent: ModelFacts, folder: Path) -> list[tuple[str, int, int | str | None]]:
     if parent.commit is not None:
         return [(file.name, file.size, file.sha256 or file.oid) for file in parent.files]
-    looked = ((name, folder.joinpath(*PurePosixPath(name).parts).stat()) for name in parent.weight_files)
-    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in looked]
+    paths = [(file, folder.joinpath(*PurePosixPath(file.name).parts)) for file in parent.files]
+    return [(file.name, file.size, path.stat().st_mtime_ns) for file, path in paths if path.exists()]
 
 
 def _remove_strangers(out: Path, keep: set[str]) -> None:
