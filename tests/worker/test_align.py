@@ -20,6 +20,7 @@ from app.recipe.findings import Refused
 from tests.support.checkpoints import encoded, from_bf16, read_tensors, rounded, to_bf16, write_json, write_weights
 from tests.support.quiet import Quiet
 from tests.support.tiny_models import make_tiny
+from worker.engine.execute import Written
 from worker.steps import align
 from worker.steps.align import FOLDER, aligned, decode, encode, write_aligned
 from worker.steps.checkpoint import Order, make_checkpoint
@@ -194,11 +195,20 @@ class Stop(Exception):
     """What a watch raises to stop the work."""
 
 
-class Stopping(Quiet):
-    """Stops at the first shard."""
+class Remembering(Quiet):
+    """Keeps finished shards by the plan's key; stops at the first one when told to."""
 
-    def shard(self, written) -> None:
-        raise Stop
+    def __init__(self, kept: dict[tuple[str, str], Written], stop: bool) -> None:
+        super().__init__()
+        self.kept, self.stop = kept, stop
+
+    def finished(self, key: str) -> dict[str, Written]:
+        return {file: written for (of, file), written in self.kept.items() if of == key}
+
+    def shard(self, written: Written, key: str) -> None:
+        self.kept[key, written.file] = written
+        if self.stop:
+            raise Stop
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -209,12 +219,15 @@ def test_an_interrupted_merge_goes_on_to_the_same_bytes(disk: Path, library: Lib
     text = linear({"tools": 0.75, "think": 0.25}, "tokenizer_source: union\n")
     whole = made(text, library, tmp_path / "whole")
     order = Order(text, tmp_path / "work", tmp_path / "out")
+    kept: dict[tuple[str, str], Written] = {}
     with pytest.raises(Stop):
-        make_checkpoint(order, library, Stopping())
+        make_checkpoint(order, library, Remembering(kept, stop=True))
     assert not (order.work / FOLDER).exists()
     (order.work / FOLDER).mkdir()
     (order.work / FOLDER / "left.rows").write_bytes(b"left by a process that was killed")
-    make_checkpoint(order, library, Quiet())
+    watch = Remembering(kept, stop=False)
+    make_checkpoint(order, library, watch)
+    assert "Going on after 1 finished of 1 files." in watch.lines
     assert digests(tmp_path / "out") == digests(whole)
 
 
