@@ -112,7 +112,7 @@ async def follow(redis: aioredis.Redis, store: Store, job_id: str, after_id: int
             return
         cursor, live = await _listen(redis, job_id, cursor)
         news = live or from_row(job)
-        if news != told and job.state == "running":
+        if job.state == "running" and news != told and (live or not _is_behind(news, told)):
             told = news
             yield news
 
@@ -121,6 +121,15 @@ def from_row(job: Job) -> Event:
     """The progress that the row knows."""
     numbers = {name: getattr(job, name) for name in Numbers.__dataclass_fields__}
     return Event("progress", {**numbers, "stage": job.stage, "tensor": ""})
+
+
+def _is_behind(row: Event, told: Event | None) -> bool:
+    """The row is written once a second, so what Redis told may be newer."""
+    if told is None or told.data["stage"] != row.data["stage"]:
+        return False
+    return bool(
+        row.data["bytes_done"] < told.data["bytes_done"] or row.data["tensors_done"] < told.data["tensors_done"]
+    )
 
 
 async def _newest(redis: aioredis.Redis, job_id: str) -> str:

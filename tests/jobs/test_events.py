@@ -170,6 +170,36 @@ def test_without_redis_the_row_tells_the_progress(settings: Settings, store: Sto
     run(scenario)
 
 
+def test_an_older_row_does_not_turn_progress_back(with_redis: Settings, store: Store, claim: Claim) -> None:
+    publisher = Publisher(with_redis)
+    claim.enter("merging", Numbers(bytes_done=10, bytes_total=100), "Merging.")
+
+    async def scenario() -> None:
+        client = connect(with_redis)
+        news = follow(client, store, claim.job.id)
+        assert (await next_line(news)).data["text"] == "Handed in."
+        assert (await next_line(news)).data["text"] == "Merging."
+        waiting = asyncio.ensure_future(anext(news))
+        await asyncio.sleep(0)
+        while not waiting.done():
+            publisher.progress(claim.job.id, "merging", Numbers(bytes_done=50, bytes_total=100))
+            await asyncio.sleep(0.05)
+        assert (await waiting).data["bytes_done"] == 50
+        tell(publisher, claim, "a line, and with it a look at the row")
+        seen = [await anext(news)]
+        while seen[-1].data.get("text") != "a line, and with it a look at the row":
+            seen.append(await anext(news))
+        claim.renew(Numbers(bytes_done=60, bytes_total=100))
+        while seen[-1].data.get("bytes_done") != 60:
+            seen.append(await anext(news))
+        done = [event.data["bytes_done"] for event in seen if event.kind == "progress"]
+        assert min(done) >= 50
+        await client.aclose()
+
+    run(scenario)
+    publisher.close()
+
+
 def test_a_job_nobody_knows_has_no_news(with_redis: Settings, store: Store) -> None:
     async def scenario() -> None:
         client = connect(with_redis)

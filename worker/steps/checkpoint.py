@@ -52,7 +52,7 @@ def make_checkpoint(order: Order, library: Library, watch: Watch) -> Manifest:
     plan = _plan(looked)
     watch.planned(plan, looked.estimate.peak_memory_bytes if looked.estimate else 0)
     for finding in looked.findings:
-        watch.log(str(finding))
+        watch.log(finding.text if finding.level == "info" else str(finding))
     order.work.mkdir(parents=True, exist_ok=True)
     cache = library.hub.cache.root if library.hub else order.work
     make_room(plan, order.work, cache, _size(order.work), watch)
