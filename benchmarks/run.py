@@ -173,14 +173,15 @@ def machine(mergekit: Path | None) -> dict[str, object]:
 
 
 def write(results: Results, out: Path) -> None:
-    """All files of the results."""
+    """All files of the results; drawings only once one of the recipes that are drawn was measured."""
     results.write(out / "results.json")
     made = lines(results.runs, int(results.machine["cores"]))
     (out / "table.md").write_text(markdown(made))
     times = curves(made, lambda middle: middle.wall)
-    (out / "time.svg").write_text(draw("Wall time of a merge", "seconds", times))
     memory = curves(made, lambda middle: middle.peak_bytes / 1e6)
-    (out / "memory.svg").write_text(draw("Peak memory of a merge", "MB", memory))
+    if times:
+        (out / "time.svg").write_text(draw("Wall time of a merge", "seconds", times))
+        (out / "memory.svg").write_text(draw("Peak memory of a merge", "MB", memory))
 
 
 def run(asked: argparse.Namespace) -> None:

@@ -177,16 +177,16 @@ def test_a_drawing_places_larger_values_higher_and_bigger_models_further_right()
 
 
 def test_the_whole_of_it_on_the_smallest_checkpoints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ["--sizes", "87K", "--methods", "linear", "ties", "--runs", "1", "--without-mergekit"]
+    asked = ["--sizes", "87K", "--methods", "passthrough", "ties", "--runs", "1", "--without-mergekit"]
     folders = ["--checkpoints", str(tmp_path / "made"), "--out", str(tmp_path / "results")]
     run(parser().parse_args([*asked, *folders]))
     results = read(tmp_path / "results" / "results.json")
     assert {(one.method, one.tool) for one in results.runs} == {
-        (method, tool) for method in ("linear", "ties") for tool in (OURS, ENGINE, COPY)
+        (method, tool) for method in ("passthrough", "ties") for tool in (OURS, ENGINE, COPY)
     }
     assert all(one.measured.peak_bytes > 0 and one.measured.wall > 0 for one in results.runs)
     assert results.machine["cores"] >= 1
-    assert "| linear (2) | – | – | – |" in (tmp_path / "results" / "table.md").read_text()
+    assert "| passthrough (2) | – | – | – |" in (tmp_path / "results" / "table.md").read_text()
     assert ET.parse(tmp_path / "results" / "time.svg").getroot().tag.endswith("svg")
     assert not (tmp_path / "made" / "scratch").exists()
     assert "Kept in" in capsys.readouterr().out
