@@ -17,7 +17,8 @@ _CURVED = ("weight", "t", "scale")
 
 def loom_picture(plan: Plan, letters: Sequence[str]) -> picture.LoomPicture:
     """The loom of a plan. ``letters``: one for each of ``plan.parents``, empty for a base."""
-    return picture.draw(loom_rows(loom(plan)), letters)
+    told = loom(plan)
+    return picture.draw(loom_rows(told), letters, exact=told.exact)
 
 
 def cell_order(plan: Plan) -> list[tuple[str, str]]:

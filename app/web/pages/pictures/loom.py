@@ -97,6 +97,8 @@ class LoomPicture:
     spots: tuple[float, ...]
     """The middle of each layer's row, layer 0 first, so that curves beside the loom line up."""
     table: tuple[TableRow, ...]
+    exact: bool = True
+    """False when only the weights decide the shares, so that equal ones are drawn."""
 
     @property
     def total_height(self) -> int:
@@ -107,7 +109,7 @@ class LoomPicture:
         return "".join(self.boxes.get(cell, "") for cell in cells)
 
 
-def draw(rows: Sequence[Row], letters: Sequence[str]) -> LoomPicture:
+def draw(rows: Sequence[Row], letters: Sequence[str], *, exact: bool = True) -> LoomPicture:
     """Lay the loom out. ``rows`` go from the top down, as drawn; ``letters``: one for each share of a cell."""
     banks = _banks(dict.fromkeys(name for row in rows if row.layer is not None for name in row.cells))
     columns = tuple(column for _, bank in banks for column in bank)
@@ -130,7 +132,7 @@ def draw(rows: Sequence[Row], letters: Sequence[str]) -> LoomPicture:
         columns, tuple(bank for bank, _ in banks), _ticks(places, thickness, layers), threads, boxes,
         tuple(y for row, y in places if row.layer is None), min(starts.values(), default=0.0), pitch, thickness,
         round(max((y for _, y in places), default=0.0) + thickness), layers,
-        tuple(starts[layer] + thickness / 2 for layer in sorted(starts)), _table(rows, columns, letters),
+        tuple(starts[layer] + thickness / 2 for layer in sorted(starts)), _table(rows, columns, letters), exact,
     )  # fmt: skip
 
 
