@@ -6,7 +6,7 @@ async function recipeOf(file) {
   const length = Number(new DataView(await file.slice(0, 8).arrayBuffer()).getBigUint64(0, true));
   if (length > LARGEST_HEADER) throw new Error("This file's header is damaged.");
   const header = JSON.parse(await file.slice(8, 8 + length).text());
-  const recipe = header.__metadata__?.recipe ?? header.__metadata__?.mergekit_config;
+  const recipe = header.__metadata__?.weightloom;
   if (!recipe) throw new Error("This file carries no recipe.");
   return recipe;
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from app.preflight import preflight
 from app.settings import ROOT
 from tests.web.pages.html import elements
 
@@ -79,3 +80,13 @@ def test_scripts_evaluate_nothing_and_write_no_style() -> None:
             'setAttribute("style',
         ):
             assert word not in text, f"{word} in {path.name}"
+
+
+def test_the_import_box_reads_recipes_where_merged_files_carry_them(online: TestClient) -> None:
+    library = online.app.state.services.library  # type: ignore[attr-defined]
+    text = "merge_method: linear\nmodels: [{model: loom/code, parameters: {weight: 1}}]"
+    plan = preflight(text, library).plan
+    assert plan is not None
+    header = json.loads(plan.shards[0].header[8:])
+    (key,) = [key for key, value in header["__metadata__"].items() if "merge_method" in value]
+    assert f"__metadata__?.{key};" in (STATIC / "js/file-import.js").read_text()
