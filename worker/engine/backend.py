@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from worker.engine.dtypes import Array
-from worker.engine.masks import Mask, Stream
+from worker.engine.masks import Cut, Mask, Stream
 from worker.engine.sources import Source
 
 Bench = Any
@@ -72,6 +72,9 @@ class Backend(Protocol):
     def bits(self, values: Array) -> Bits:
         """``values`` fp32 [rows, count], not negative, as bits."""
 
+    def variances(self, chunk: Chunk) -> Bits:
+        """The population variance of the δᵢ at each element, [1, count]."""
+
     def to_numpy(self, bits: Bits) -> Array:
         """uint32, of the same shape."""
 
@@ -87,6 +90,18 @@ class Backend(Protocol):
         The row is [..., depth, inner]. Along ``depth``, the element of rank r (smallest first, equal ones in order) is
         kept when the word at place r is below ``thresholds[r]`` (uint32). Returns uint8 [count], 1 for kept.
         """
+
+    def energies(self, chunk: Chunk, cut: Cut | None, sums: Array) -> None:
+        """Adds Σ δᵢ² to ``sums`` fp64 [n], over the elements whose variance belongs to ``cut``."""
+
+    def agree(self, chunk: Chunk, cut: Cut | None, shares: Array) -> None:
+        """y = x₀ + Σ aᵢδᵢ / max(Σ aᵢ, 1e-6), over the i whose sign is that of Σ δᵢ (0: plus); outside ``cut`` x₀."""
+
+    def count_changes(self, chunk: Chunk, epsilon: float, counts: Array) -> None:
+        """Adds to ``counts`` int64 [2, n] how many |δᵢ| > epsilon there are: where i is the only one, and elsewhere."""
+
+    def share_out(self, chunk: Chunk, epsilon: float, alone: Array) -> None:
+        """y = x₀ + Σ δᵢ over |δᵢ| > epsilon: times ``alone[i]`` where i is the only one, elsewhere their mean."""
 
     def floats(self, chunk: Chunk) -> Array:
         """The inputs, fp32 [inputs, count]."""

@@ -9,9 +9,9 @@ import numpy as np
 
 from worker.engine.dtypes import BLOCK, CODES, ITEMSIZE, Array
 from worker.engine.histogram import histogram
-from worker.engine.kernels import combine, philox, rows, select, sparse
+from worker.engine.kernels import combine, philox, rows, select, shares, sparse
 from worker.engine.kernels.sparse import PackedMasks, pack
-from worker.engine.masks import Mask, Stream
+from worker.engine.masks import Cut, Mask, Stream
 from worker.engine.sources import Source
 
 _APART = 256
@@ -68,11 +68,20 @@ class CpuBench:
         return self._codes[dtypes]
 
 
+def _keep_freed_memory() -> None:
+    """Makes glibc hold on to freed blocks of up to this size: it takes the largest it has seen freed as its measure.
+
+    Otherwise NumPy's temporaries are fetched from the system and cleared, page by page, for every chunk.
+    """
+    np.empty(24 << 20, np.uint8)
+
+
 class CpuBackend:
     """``rows``: the most inputs of any tensor; ``itemsize``: the widest dtype in or out, in bytes."""
 
     def __init__(self, rows: int, itemsize: int, chunk: int) -> None:
         self.chunk = max(BLOCK, chunk // BLOCK * BLOCK)
+        _keep_freed_memory()
         self._rows = rows
         self._itemsize = itemsize
 
@@ -127,6 +136,11 @@ class CpuBackend:
     def bits(self, values: Array) -> Array:
         return values.view(np.uint32)
 
+    def variances(self, chunk: CpuChunk) -> Array:
+        rows = chunk.bench.rows(np.uint32, 1, chunk.count)
+        chunk.unsound |= shares.variances(chunk.raw, chunk.codes, chunk.count, rows[0])
+        return rows
+
     def to_numpy(self, bits: Array) -> Array:
         return bits
 
@@ -150,6 +164,24 @@ class CpuBackend:
         rows.keep_by_rank(keys, lines(words), thresholds, kept)
         return kept.reshape(-1, inner, depth).swapaxes(1, 2).reshape(-1)
 
+    def energies(self, chunk: CpuChunk, cut: Cut | None, sums: Array) -> None:
+        shares.energies(chunk.raw, chunk.codes, _least(cut), chunk.start, chunk.count, sums)
+
+    def agree(self, chunk: CpuChunk, cut: Cut | None, shares_of: Array) -> None:
+        chunk.unsound |= shares.agree(
+            chunk.raw, chunk.codes, _least(cut), shares_of.astype(np.float32), chunk.start, chunk.count, chunk.out,
+            chunk.out_code,
+        )  # fmt: skip
+
+    def count_changes(self, chunk: CpuChunk, epsilon: float, counts: Array) -> None:
+        chunk.unsound |= shares.count_changes(chunk.raw, chunk.codes, np.float32(epsilon), chunk.count, counts)
+
+    def share_out(self, chunk: CpuChunk, epsilon: float, alone: Array) -> None:
+        chunk.unsound |= shares.share_out(
+            chunk.raw, chunk.codes, np.float32(epsilon), alone.astype(np.float32), chunk.count, chunk.out,
+            chunk.out_code,
+        )  # fmt: skip
+
     def floats(self, chunk: CpuChunk) -> Array:
         values = chunk.bench.rows(np.float32, len(chunk.codes), chunk.count)
         chunk.unsound |= rows.widen(chunk.raw, chunk.codes, chunk.count, values)
@@ -157,3 +189,8 @@ class CpuBackend:
 
     def put(self, chunk: CpuChunk, values: Array) -> None:
         chunk.unsound |= rows.narrow(np.ascontiguousarray(values, np.float32), chunk.out, chunk.out_code)
+
+
+def _least(cut: Cut | None) -> Array:
+    """``Cut.least`` as int64 [3]; [0] for no cut."""
+    return np.array(() if cut is None else cut.least, np.int64)

@@ -42,12 +42,6 @@ class Cut:
         """(place, least bits before it, least bits from it on)."""
         return (self.place, self.bits + (not self.first), self.bits + self.first)
 
-    def holds(self, bits: Array, start: int) -> Array:
-        """Which of the values with ``bits`` uint32 [count] belong, the first being element ``start``: bool [count]."""
-        place, before, after = self.least
-        split = min(max(place - start, 0), len(bits))
-        return np.concatenate([bits[:split] >= before, bits[split:] >= after])
-
 
 NOTHING = Cut(NEVER, 0)
 EVERYTHING = Cut(-1, 0)

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from app.recipe.findings import refuse
 from worker.engine.dtypes import ITEMSIZE, PARENT_UNSOUND, RESULT_UNSOUND, SEGMENT, Array
-from worker.engine.masks import Mask, Stream
+from worker.engine.masks import Cut, Mask, Stream
 from worker.engine.sources import Source
-from worker.engine.torch_masks import drop, words
+from worker.engine.torch_masks import drop, held, words
 
 TORCH_DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "F64": torch.float64}
 
@@ -81,6 +81,10 @@ class TorchChunk:
     def delta(self, i: int) -> Tensor:
         """xᵢ − x₀."""
         return self.inputs[i] - self.inputs[0]
+
+    def deltas(self) -> Tensor:
+        """Those of all inputs but the base, [n, count]."""
+        return torch.stack([self.delta(i) for i in range(1, len(self.inputs))])
 
     def finish(self, out: Tensor) -> None:
         self.out = out.to(TORCH_DTYPES[self.dtype])
@@ -167,10 +171,13 @@ class TorchBackend:
         chunk.finish(base + float(np.float32(scale)) * total)
 
     def magnitudes(self, chunk: TorchChunk) -> Tensor:
-        return torch.stack([chunk.delta(i).abs().view(torch.int32) for i in range(1, len(chunk.inputs))])
+        return chunk.deltas().abs().view(torch.int32)
 
     def bits(self, values: Array) -> Tensor:
         return torch.from_numpy(values).to(self.device).view(torch.int32)
+
+    def variances(self, chunk: TorchChunk) -> Tensor:
+        return _variances(chunk).view(1, -1)
 
     def to_numpy(self, bits: Tensor) -> Array:
         return bits.cpu().numpy().view(np.uint32)
@@ -195,8 +202,48 @@ class TorchBackend:
         kept = torch.zeros_like(order, dtype=torch.uint8)
         return kept.scatter_(1, order, (drawn < limits).to(torch.uint8)).view(-1).cpu().numpy()
 
+    def energies(self, chunk: TorchChunk, cut: Cut | None, sums: Array) -> None:
+        sums += _selected(chunk, cut).double().square().sum(dim=1).cpu().numpy()
+
+    def agree(self, chunk: TorchChunk, cut: Cut | None, shares: Array) -> None:
+        changes = _selected(chunk, cut)
+        plus = changes.double().sum(dim=0) >= 0
+        top = torch.zeros_like(chunk.inputs[0])
+        bottom = torch.zeros_like(top)
+        for change, share in zip(changes, shares.astype(np.float32).tolist(), strict=True):
+            agreed = share * torch.where(plus, change > 0, change < 0).float()
+            top += agreed * change
+            bottom += agreed
+        chunk.finish(chunk.inputs[0] + top / bottom.clamp(min=1e-6))
+
+    def count_changes(self, chunk: TorchChunk, epsilon: float, counts: Array) -> None:
+        changed = chunk.deltas().abs() > float(np.float32(epsilon))
+        alone = changed.sum(dim=0) == 1
+        counts += torch.stack([(changed & alone).sum(dim=1), (changed & ~alone).sum(dim=1)]).cpu().numpy()
+
+    def share_out(self, chunk: TorchChunk, epsilon: float, alone: Array) -> None:
+        changes = chunk.deltas()
+        changed = changes.abs() > float(np.float32(epsilon))
+        changers = changed.sum(dim=0)
+        shared = 1.0 / changers.clamp(min=1).float()
+        total = torch.zeros_like(chunk.inputs[0])
+        for i, factor in enumerate(alone.astype(np.float32).tolist()):
+            total += torch.where(changed[i], torch.where(changers == 1, factor, shared) * changes[i], 0.0)
+        chunk.finish(total + chunk.inputs[0])
+
     def floats(self, chunk: TorchChunk) -> Array:
         return torch.stack(chunk.inputs).cpu().numpy()
 
     def put(self, chunk: TorchChunk, values: Array) -> None:
         chunk.finish(torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(self.device))
+
+
+def _variances(chunk: TorchChunk) -> Tensor:
+    """Bits of the variance of the changes at each element, int32 [count]."""
+    return chunk.deltas().double().var(dim=0, correction=0).float().view(torch.int32)
+
+
+def _selected(chunk: TorchChunk, cut: Cut | None) -> Tensor:
+    """The changes, 0 outside ``cut``."""
+    changes = chunk.deltas()
+    return changes if cut is None else torch.where(held(_variances(chunk), cut, chunk.start), changes, 0.0)

@@ -6,7 +6,19 @@ import torch
 from torch import Tensor
 
 from worker.engine.dtypes import BLOCK
-from worker.engine.masks import COUNTERS, EVERYTHING, MULTIPLIERS, ROUNDS, WEYL, Marked, Mask, Random, Ranked, Stream
+from worker.engine.masks import (
+    COUNTERS,
+    EVERYTHING,
+    MULTIPLIERS,
+    ROUNDS,
+    WEYL,
+    Cut,
+    Marked,
+    Mask,
+    Random,
+    Ranked,
+    Stream,
+)
 
 _LOW = 0xFFFFFFFF
 
@@ -44,8 +56,11 @@ def _kept(delta: Tensor, mask: Mask, start: int) -> Tensor:
         shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=device)
         return ((marks[:, None] >> shifts) & 1).view(-1)[:count].bool()
     bits = delta.abs().view(torch.int32)
-    index = torch.arange(start, start + count, device=device)
-    least = []
-    for place, before, after in (mask.keep.least, mask.drop.least):
-        least.append(torch.where(index < place, before, after))
-    return (bits >= least[0]) & (bits < least[1])
+    return held(bits, mask.keep, start) & ~held(bits, mask.drop, start)
+
+
+def held(bits: Tensor, cut: Cut, start: int) -> Tensor:
+    """Which values, bits int32 [count], belong to ``cut``, the first being element ``start``."""
+    place, before, after = cut.least
+    index = torch.arange(start, start + len(bits), device=bits.device)
+    return bits >= torch.where(index < place, before, after)

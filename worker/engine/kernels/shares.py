@@ -1,0 +1,183 @@
+"""Inner loops of SCE and RAM (see ``worker.engine.methods.shares``). Changes are δᵢ = xᵢ − x₀ in fp32."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from worker.engine.dtypes import PARENT_UNSOUND, RESULT_UNSOUND, TILE, Array
+from worker.engine.kernels.jit import bits_of, kernel
+from worker.engine.kernels.sums import dot, new_lanes
+from worker.engine.kernels.tiles import INFINITY, clear, f32, load, store, subtract, u32
+
+
+@kernel
+def _load_changes(raw: Array, codes: Array, begin: int, base: Array, changes: Array) -> Any:
+    """Fills ``base`` fp32 [size] and ``changes`` fp32 [n, ≥ size]; returns the bits of the largest input."""
+    size = base.shape[0]
+    largest = load(raw, 0, codes[0], begin, base)
+    for i in range(codes.shape[0] - 1):
+        change = changes[i, :size]
+        largest = max(largest, load(raw, i + 1, codes[i + 1], begin, change))
+        subtract(change, base)
+    return largest
+
+
+@kernel
+def _variance(changes: Array, mean: Array, spread: Array) -> None:
+    """``spread`` fp64 [size]: the population variance over the parents; ``mean`` fp64 [size] is filled on the way."""
+    share = 1.0 / changes.shape[0]
+    size = mean.shape[0]
+    clear(mean)
+    clear(spread)
+    for i in range(changes.shape[0]):
+        change = changes[i, :size]
+        for j in range(mean.shape[0]):
+            mean[j] += np.float64(change[j])
+    for j in range(mean.shape[0]):
+        mean[j] *= share
+    for i in range(changes.shape[0]):
+        change = changes[i, :size]
+        for j in range(mean.shape[0]):
+            gap = np.float64(change[j]) - mean[j]
+            spread[j] += gap * gap
+    for j in range(spread.shape[0]):
+        spread[j] *= share
+
+
+@kernel
+def variances(raw: Array, codes: Array, count: int, row: Array) -> int:
+    """``row`` uint32 [count]: bits of the variance of the changes, rounded to fp32."""
+    base, changes = np.empty(TILE, f32), np.empty((codes.shape[0] - 1, TILE), f32)
+    mean, spread = np.empty(TILE, np.float64), np.empty(TILE, np.float64)
+    largest = u32(0)
+    for begin in range(0, count, TILE):
+        size = min(TILE, count - begin)
+        largest = max(largest, _load_changes(raw, codes, begin, base[:size], changes))
+        _variance(changes, mean[:size], spread[:size])
+        out = row[begin : begin + size]
+        for j in range(out.shape[0]):
+            out[j] = bits_of(f32(spread[j]))
+    return PARENT_UNSOUND if largest >= INFINITY else 0
+
+
+@kernel
+def _select(changes: Array, cut: Array, start: int, mean: Array, spread: Array) -> None:
+    """Clears the changes of elements outside ``cut`` int64 [3], a ``Cut.least`` of variances."""
+    size = mean.shape[0]
+    _variance(changes, mean, spread)
+    for j in range(spread.shape[0]):
+        least = cut[1] if start + j < cut[0] else cut[2]
+        spread[j] = 1.0 if np.int64(bits_of(f32(spread[j]))) >= least else 0.0
+    for i in range(changes.shape[0]):
+        change = changes[i, :size]
+        for j in range(change.shape[0]):
+            change[j] = change[j] if spread[j] > 0.0 else f32(0)
+
+
+@kernel
+def energies(raw: Array, codes: Array, cut: Array, start: int, count: int, sums: Array) -> None:
+    """Adds Σ δᵢ² over the elements of ``cut`` to ``sums`` fp64 [n]; with an empty ``cut`` over all."""
+    base, changes = np.empty(TILE, f32), np.empty((codes.shape[0] - 1, TILE), f32)
+    mean, spread, lanes = np.empty(TILE, np.float64), np.empty(TILE, np.float64), new_lanes()
+    for begin in range(0, count, TILE):
+        size = min(TILE, count - begin)
+        _load_changes(raw, codes, begin, base[:size], changes)
+        if cut.shape[0]:
+            _select(changes, cut, start + begin, mean[:size], spread[:size])
+        for i in range(changes.shape[0]):
+            sums[i] += dot(changes[i, :size], changes[i, :size], lanes)
+
+
+@kernel
+def _agree(changes: Array, shares: Array, base: Array, total: Array) -> None:
+    """Leaves base + Σ aᵢ δᵢ / Σ aᵢ, over the parents with the sign of the sum, in ``base``."""
+    size = base.shape[0]
+    clear(total)
+    for i in range(changes.shape[0]):
+        change = changes[i, :size]
+        for j in range(total.shape[0]):
+            total[j] += np.float64(change[j])
+    for j in range(total.shape[0]):
+        top = bottom = f32(0)
+        for i in range(changes.shape[0]):
+            change = changes[i, j]
+            agrees = change > f32(0) if total[j] >= 0.0 else change < f32(0)
+            top += shares[i] * change if agrees else f32(0)
+            bottom += shares[i] if agrees else f32(0)
+        base[j] += top / max(bottom, f32(1e-6))
+
+
+@kernel
+def agree(
+    raw: Array, codes: Array, cut: Array, shares: Array, start: int, count: int, out: Array, out_code: int
+) -> int:
+    """SCE's result; ``shares`` fp32 [n], ``cut`` as for ``energies``. The sign of the sum is found in fp64."""
+    base, changes = np.empty(TILE, f32), np.empty((codes.shape[0] - 1, TILE), f32)
+    mean, spread = np.empty(TILE, np.float64), np.empty(TILE, np.float64)
+    largest, unsound = u32(0), False
+    for begin in range(0, count, TILE):
+        size = min(TILE, count - begin)
+        largest = max(largest, _load_changes(raw, codes, begin, base[:size], changes))
+        if cut.shape[0]:
+            _select(changes, cut, start + begin, mean[:size], spread[:size])
+        _agree(changes, shares, base[:size], mean[:size])
+        unsound |= store(base[:size], out, out_code, begin)
+    return (PARENT_UNSOUND if largest >= INFINITY else 0) | (RESULT_UNSOUND if unsound else 0)
+
+
+@kernel
+def _count_changers(changes: Array, epsilon: Any, changers: Array) -> None:
+    size = changers.shape[0]
+    clear(changers)
+    for i in range(changes.shape[0]):
+        change = changes[i, :size]
+        for j in range(changers.shape[0]):
+            changers[j] += f32(abs(change[j]) > epsilon)
+
+
+@kernel
+def count_changes(raw: Array, codes: Array, epsilon: Any, count: int, counts: Array) -> int:
+    """Adds to ``counts`` int64 [2, n] how many elements each parent changed alone, and together with others."""
+    base, changes = np.empty(TILE, f32), np.empty((codes.shape[0] - 1, TILE), f32)
+    changers = np.empty(TILE, f32)
+    largest = u32(0)
+    for begin in range(0, count, TILE):
+        size = min(TILE, count - begin)
+        largest = max(largest, _load_changes(raw, codes, begin, base[:size], changes))
+        here = changers[:size]
+        _count_changers(changes, epsilon, here)
+        for i in range(changes.shape[0]):
+            change = changes[i, :size]
+            alone = together = u32(0)
+            for j in range(here.shape[0]):
+                changed = abs(change[j]) > epsilon
+                alone += u32(changed & (here[j] < f32(1.5)))
+                together += u32(changed & (here[j] > f32(1.5)))
+            counts[0, i] += alone
+            counts[1, i] += together
+    return PARENT_UNSOUND if largest >= INFINITY else 0
+
+
+@kernel
+def share_out(raw: Array, codes: Array, epsilon: Any, alone: Array, count: int, out: Array, out_code: int) -> int:
+    """y = x₀ + the changes larger than ``epsilon``: times ``alone`` fp32 [n] if a single parent's, else their mean."""
+    base, changes = np.empty(TILE, f32), np.empty((codes.shape[0] - 1, TILE), f32)
+    changers, totals = np.empty(TILE, f32), np.empty(TILE, f32)
+    largest, unsound = u32(0), False
+    for begin in range(0, count, TILE):
+        size = min(TILE, count - begin)
+        largest = max(largest, _load_changes(raw, codes, begin, base[:size], changes))
+        here, total = changers[:size], totals[:size]
+        _count_changers(changes, epsilon, here)
+        clear(total)
+        for i in range(changes.shape[0]):
+            change = changes[i, :size]
+            for j in range(total.shape[0]):
+                factor = alone[i] if here[j] < f32(1.5) else f32(1) / here[j]
+                total[j] += factor * change[j] if abs(change[j]) > epsilon else f32(0)
+        for j in range(total.shape[0]):
+            total[j] += base[j]
+        unsound |= store(total, out, out_code, begin)
+    return (PARENT_UNSOUND if largest >= INFINITY else 0) | (RESULT_UNSOUND if unsound else 0)
