@@ -214,9 +214,11 @@ def _repair_vocabulary(repair: _Repair) -> None:
     rows, donor_rows = repair.target.rows, repair.target.donor_rows
     if rows is None or rows == donor_rows:
         return
-    for path, part in list(config_parts(repair.config)):
-        if type(part.get("vocab_size")) is int and part["vocab_size"] == donor_rows:
-            repair.set(path, "vocab_size", rows)
+    sizes = [(path, part.get("vocab_size")) for path, part in config_parts(repair.config)]
+    sizes = [(path, size) for path, size in sizes if type(size) is int]
+    counted = [path for path, size in sizes if size == donor_rows] or [path for path, _ in sizes[:1]]
+    for path in counted:
+        repair.set(path, "vocab_size", rows)
 
 
 def _repair_head(repair: _Repair) -> None:

@@ -48,6 +48,8 @@ def is_settled(recipe: Recipe, parents: Parents) -> bool:
     spec = recipe.tokenizer
     if spec is None:
         return True
+    if isinstance(spec.source, ModelRef) and spec.source != _first(recipe):
+        return False
     rows = {one.shape[0] if one else 0 for one in parents.embeddings}
     multiple = spec.pad_to_multiple_of or 1
     alike = all(agreement(parents.facts[0], facts) == "same" for facts in parents.facts[1:])
@@ -73,9 +75,14 @@ def join_vocabularies(recipe: Recipe, spec: TokenizerSpec, parents: Parents) -> 
     return Joined(vocabulary, known, tokenizer, tuple(findings))
 
 
+def _first(recipe: Recipe) -> ModelRef:
+    """The model whose tokenizer the result has unless the recipe names another."""
+    return recipe.base_model or next(recipe.sources()).model
+
+
 def _owner(recipe: Recipe, spec: TokenizerSpec, parents: Parents, place: str) -> int:
     if not isinstance(spec.source, ModelRef):
-        return parents.index(recipe.base_model or next(recipe.sources()).model)
+        return parents.index(_first(recipe))
     return _parent(parents, spec.source, place)
 
 
@@ -164,8 +171,8 @@ def _remarks(parents: Parents, known: Sequence[Known], made: Vocabulary, union: 
         text = f"{listed(strange)} cuts text in another way than {who}: most of its tokens will never be used."
         yield Finding("warning", "tokenizer-kinds-differ", place, text, "source: base keeps one way of cutting text.")
     for parent, one in enumerate(known):
-        lost = [token for token, number in one.file.tokens.items() if number >= one.rows]
-        if lost:
+        if len(one.tokens) < len(one.file.tokens):
+            lost = [token for token in one.file.tokens if token not in one.tokens]
             text = f"{_quoted(lost)} of {parents.name(parent)} lie beyond its {one.rows} rows and do not count."
             yield Finding("info", "tokens-beyond-rows", parents.name(parent), text)
     nowhere = made.without_row()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from app.planning.strict_json import BadJson, depth, load_object
@@ -28,7 +29,7 @@ class TokenizerFile:
     trained: Mapping[str, int]
     added: Mapping[str, Mapping[str, Any]]
 
-    @property
+    @cached_property
     def tokens(self) -> dict[str, int]:
         """Token -> id. An added token that the model knows too has the model's id."""
         return {**{token: entry["id"] for token, entry in self.added.items()}, **self.trained}
@@ -38,20 +39,20 @@ class TokenizerFile:
         """Unigram's scores."""
         return dict(self.content["model"]["vocab"]) if self.kind == "Unigram" else {}
 
-    @property
-    def merges(self) -> list[tuple[str, str]]:
-        """BPE's merges, the most important first."""
-        return [pair for one in self.content["model"].get("merges") or () if (pair := _pair(one)) is not None]
+    def merges_into(self, tokens: Collection[str]) -> list[tuple[str, str]]:
+        """BPE's merges that make one of these tokens, the most important first."""
+        pairs = (_pair(one) for one in self.content["model"].get("merges") or ())
+        return [pair for pair in pairs if pair is not None and pair[0] + pair[1] in tokens]
 
 
 def read_tokenizer(text: str) -> TokenizerFile | None:
     """None when the text is not a tokenizer.json of a kind that is known."""
     try:
         content = load_object(text.encode())
-        if depth(content) > _DEEPEST:
-            return None
         model, listed = content.get("model"), content.get("added_tokens")
         trained = _trained(model)
+        if depth({**content, "model": _without_vocabulary(model)}) > _DEEPEST:
+            return None
         added = {one["content"]: one for one in listed if _is_entry(one)} if isinstance(listed, list) else {}
         "".join([*(trained or ()), *added]).encode()
     except (BadJson, UnicodeEncodeError):
@@ -120,6 +121,11 @@ def _trained(model: Any) -> dict[str, int] | None:
     return None
 
 
+def _without_vocabulary(model: Any) -> Any:
+    """The vocabulary, when ``_trained`` accepts it, is flat, and long."""
+    return {key: value for key, value in model.items() if key != "vocab"} if isinstance(model, dict) else model
+
+
 def _is_piece(entry: Any) -> bool:
     return (
         isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str) and isinstance(entry[1], int | float)
@@ -151,12 +157,11 @@ def _merges(owner: TokenizerFile, tokens: Mapping[str, int], others: Iterable[To
     gone = owner.trained.keys() - tokens.keys()
     raw = owner.content["model"].get("merges") or []
     merges = [one for one in raw if not gone or (pair := _pair(one)) is None or not {*pair, "".join(pair)} & gone]
-    made = {"".join(pair) for pair in owner.merges} | owner.trained.keys()
+    missing = tokens.keys() - owner.trained.keys()
     as_lists = not merges or isinstance(merges[0], list)
     for other in others:
-        fresh = [pair for pair in other.merges if "".join(pair) not in made]
-        fresh = [pair for pair in fresh if {*pair, "".join(pair)} <= tokens.keys()]
-        made |= {"".join(pair) for pair in fresh}
+        fresh = [pair for pair in other.merges_into(missing) if tokens.keys() >= set(pair)] if missing else []
+        missing -= {"".join(pair) for pair in fresh}
         merges += [list(pair) if as_lists else " ".join(pair) for pair in fresh]
     return merges
 

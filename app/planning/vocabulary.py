@@ -53,6 +53,7 @@ class Vocabulary:
     rows: int
     own: tuple[array[int], ...]
     rules: Rules = field(default_factory=Rules)
+    _known_fillings: dict[frozenset[int], dict[int, Filling]] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def named(self) -> frozenset[int]:
@@ -68,7 +69,15 @@ class Vocabulary:
 
     def fill(self, parent: int, available: Collection[int]) -> dict[int, Filling]:
         """What goes into the rows that a parent lacks, when the ``available`` parents have the tensor."""
-        return {row: self.filling(row, available) for row, own in enumerate(self.row_map(parent)) if own < 0}
+        fillings = self._fillings(frozenset(available))
+        return {row: fillings[row] for row, own in enumerate(self.row_map(parent)) if own < 0}
+
+    def _fillings(self, available: frozenset[int]) -> dict[int, Filling]:
+        """The filling of every row that some parent lacks."""
+        if available not in self._known_fillings:
+            rows = {row for own in self.own for row, number in enumerate(own) if number < 0} | self.rules.forced
+            self._known_fillings[available] = {row: self.filling(row, available) for row in rows}
+        return self._known_fillings[available]
 
     def filling(self, row: int, available: Collection[int]) -> Filling:
         """The row's source by the recipe; else the base's row; else the mean of all there are."""
@@ -82,7 +91,8 @@ class Vocabulary:
 
     def without_row(self) -> list[str]:
         """Tokens that no parent has and the recipe gives no source for."""
-        orphans = {row for row in self.named if all(own[row] < 0 for own in self.own)} - self.rules.explicit.keys()
+        unowned = {row for row in self.named if self.own[self.owner][row] < 0} - self.rules.explicit.keys()
+        orphans = {row for row in unowned if all(own[row] < 0 for own in self.own)}
         return [token for token, row in self.tokens.items() if row in orphans]
 
 

@@ -73,7 +73,7 @@ TEXT = "merge_method: linear\nmodels: [{model: o/a}, {model: o/b}]\nparameters: 
         "tokenizer_source: union\n",
         "tokenizer_source: base\n",
         "tokenizer: {source: union}\n",
-        "tokenizer: {source: o/b, pad_to_multiple_of: 8}\n",
+        "tokenizer: {source: o/a, pad_to_multiple_of: 8}\n",
     ],
 )
 def test_equal_vocabularies_need_no_joining(block: str):
@@ -86,6 +86,7 @@ def test_equal_vocabularies_need_no_joining(block: str):
     [
         ("tokenizer_source: union\n", "{}", "cannot be read"),
         ("tokenizer: {source: o/zzz}\n", tokenizer({"a": 1}), "none of the models"),
+        ("tokenizer_source: o/zzz\n", tokenizer({"a": 0}), "none of the models"),
         ("tokenizer: {source: base, tokens: {a: {source: o/zzz}}}\n", tokenizer({"a": 0}), "none of the models"),
         ("tokenizer: {source: base, tokens: {b: {source: o/b}}}\n", tokenizer({"a": 0}), "no token"),
     ],

@@ -246,6 +246,26 @@ def test_another_parents_tokenizer_brings_its_files_and_special_ids():
     assert json.loads(plan.texts["generation_config.json"]) == {"eos_token_id": 0, "top_k": 3}
 
 
+def test_equal_vocabularies_still_take_the_tokenizer_asked_for():
+    text = tokenizer(words("?", "x"))
+    first = model("o/a", text, 2, texts={"tokenizer_config.json": '{"eos_token": "?"}'})
+    second = model("o/b", text, 2, texts={"tokenizer_config.json": '{"eos_token": "x"}'})
+    plan = make_plan(recipe(LINEAR + "tokenizer_source: o/b\n"), family(first, second))
+    assert (1, "tokenizer_config.json") in {(one.parent, one.file) for one in plan.carries}
+    assert not plan.alignments
+
+
+def test_a_nested_vocabulary_size_is_corrected():
+    a, b = tokenizer(words("?", "x")), tokenizer(words("?", "x", "new"))
+    nested = {**llama_config(layers=1, vocab=2), "vocab_size": None}
+    nested = {key: value for key, value in nested.items() if value is not None}
+    nested["text_config"] = {"vocab_size": 7}
+    models = family(model("o/a", a, 2, nested), model("o/b", b, 3))
+    config = json.loads(make_plan(recipe(LINEAR + "tokenizer_source: union\n"), models).texts["config.json"])
+    assert config["text_config"] == {"vocab_size": 3}
+    assert "vocab_size" not in config
+
+
 def test_added_tokens_are_listed_wherever_the_owner_lists_them():
     a = tokenizer(words("?", "x"), {"<s>": 2}, special=True)
     b = tokenizer(words("?", "x"), {"<b>": 2}, special=True)
@@ -334,4 +354,5 @@ def test_a_file_written_with_its_own_tokens_says_the_same():
     assert file is not None
     again = read_tokenizer(write_tokenizer(file, file.tokens, []))
     assert again is not None
-    assert (again.tokens, again.merges, again.added.keys()) == (file.tokens, file.merges, file.added.keys())
+    assert (again.tokens, again.added.keys()) == (file.tokens, file.added.keys())
+    assert again.merges_into({"ab"}) == [("a", "b")]
