@@ -12,6 +12,7 @@ from app.recipe.findings import Finding
 from app.recipe.form import FormView, Knob, view
 from app.recipe.presets import Preset, presets
 from app.recipe.schema import ModelRef, Recipe
+from app.web.pages.curve_desk import CurveDesk, curve_desk
 from app.web.pages.draft import Draft
 from app.web.pages.loom_rows import curve_picture, letters_of, loom_picture
 from app.web.pages.method_groups import method_groups, paper_link
@@ -54,6 +55,7 @@ class BuildPage:
     estimate: tuple[Tile, ...]
     loom: LoomPicture | None
     curves: CurvePicture | None
+    desk: CurveDesk | None
     vectors: vectors.VectorPicture | None
     blocks: tuple[stack.Block, ...]
     dtype: str
@@ -136,6 +138,7 @@ def build_page(
         estimate=_tiles(checked) if checked else (),
         loom=loom,
         curves=curve_picture(checked.plan, letters, loom) if checked and checked.plan and loom else None,
+        desk=curve_desk(checked.plan, form, loom) if checked and checked.plan and loom else None,
         vectors=_vectors(form),
         blocks=stack.draw(recipe, {one.model: one.letter for one in form.parents}) if form.parents else (),
         dtype=recipe.dtype or "",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.web.pages.pictures.loom import HEADER
@@ -40,6 +40,8 @@ class CurvePicture:
     strokes: tuple[Stroke, ...]
     marks: tuple[Mark, ...]
     height: int
+    table: Mapping[str, tuple[str, ...]]
+    """The values of a layer in words, one for each stroke."""
 
     @property
     def total_height(self) -> int:
@@ -60,7 +62,8 @@ def draw(parameter: str, lines: Sequence[Line], spots: Sequence[float], height: 
 
     strokes = tuple(Stroke(thread(line.letter), line.letter, _path(line, spots, across)) for line in lines)
     places = tuple(Mark(f"{mark:g}", round(across(mark) / UNITS * 100, 2)) for mark in marks)
-    return CurvePicture(parameter, strokes, places, height)
+    table = {str(layer): tuple(f"{line.values[layer]:.3g}" for line in lines) for layer in range(len(spots))}
+    return CurvePicture(parameter, strokes, places, height, table)
 
 
 def _path(line: Line, spots: Sequence[float], across: Callable[[float], float]) -> str:

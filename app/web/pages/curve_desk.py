@@ -1,0 +1,84 @@
+"""What <curve-editor> needs to know. The values themselves stand in the form's fields, where the script reads them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.planning.layers import position
+from app.planning.name_parts import NamePart, name_parts
+from app.planning.plan import Plan
+from app.planning.shares import places
+from app.recipe.catalogue import Parameter
+from app.recipe.form import FormView, Knob
+from app.web.pages.pictures.loom import HEADER, LoomPicture
+from app.web.pages.pictures.threads import thread
+
+_FIRST = ("weight", "t", "scale")
+"""The parameters worth showing first."""
+
+
+@dataclass(frozen=True, slots=True)
+class CurveDesk:
+    """The editor beside a loom. ``data`` is JSON: the layers' places, the parameters with their lines, the modules."""
+
+    data: str
+
+
+def curve_desk(plan: Plan, form: FormView, beside: LoomPicture) -> CurveDesk | None:
+    """None where nothing can be drawn: no layers, a stack, a method without curves."""
+    parameters = _parameters(form)
+    if not parameters or beside.layers < 2:
+        return None
+    said: dict[str, Any] = {
+        "layers": beside.layers,
+        "header": HEADER,
+        "height": beside.height,
+        "first": beside.spots[0],
+        "last": beside.spots[-1],
+        "parameters": parameters,
+        "modules": [_module(one) for one in _parts(plan)],
+    }
+    return CurveDesk(json.dumps(said, separators=(",", ":")))
+
+
+def _module(part: NamePart) -> dict[str, Any]:
+    return {"label": part.label, "filter": part.filter, "sample": part.sample, "group": part.group}
+
+
+def _parts(plan: Plan) -> tuple[NamePart, ...]:
+    columns: dict[str, dict[str, None]] = {}
+    for step, (layer, column) in zip(plan.steps(), places(plan), strict=True):
+        if layer is not None:
+            columns.setdefault(column, {})[position(step.name).suffix] = None
+    return name_parts({column: tuple(names) for column, names in columns.items()})
+
+
+def _parameters(form: FormView) -> list[dict[str, Any]]:
+    """Those that may be curves, each with a line for every field of the form that sets it."""
+    lines: dict[str, list[dict[str, str]]] = {}
+    kinds: dict[str, Parameter] = {}
+    for letter, knob in _knobs(form):
+        parameter = knob.parameter
+        if parameter.curve and parameter.used and parameter.kind != "boolean":
+            kinds[parameter.name] = parameter
+            line = {"field": knob.field, "letter": letter, "colour": thread(letter) if letter else ""}
+            lines.setdefault(parameter.name, []).append(line)
+    order = sorted(kinds, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
+    return [_parameter(kinds[name], lines[name]) for name in order]
+
+
+def _knobs(form: FormView) -> Sequence[tuple[str, Knob]]:
+    of_parents = [(parent.letter or "base", knob) for parent in form.parents for knob in parent.knobs]
+    return [*of_parents, *(("", knob) for knob in form.shared)]
+
+
+def _parameter(one: Parameter, lines: list[dict[str, str]]) -> dict[str, Any]:
+    """``start`` is where a line begins that nothing sets."""
+    start = one.default if isinstance(one.default, (int, float)) else (one.low + one.high) / 2
+    return {
+        "name": one.name, "low": one.low, "high": one.high, "step": one.step, "min": one.minimum, "max": one.maximum,
+        "start": start, "lines": lines,
+    }  # fmt: skip
