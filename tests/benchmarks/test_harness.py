@@ -7,6 +7,7 @@ import math
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from benchmarks import checkpoints, measure
 from benchmarks.drawing import curves, draw
 from benchmarks.goals import misses
 from benchmarks.measure import Failed, Measured
+from benchmarks.publish import BEGIN, END, published
 from benchmarks.recipes import RECIPES
 from benchmarks.results import COPY, ENGINE, OURS, THEIRS, Results, Run, lines, middle, ratio, read
 from benchmarks.run import parser, run
@@ -190,3 +192,24 @@ def test_the_whole_of_it_on_the_smallest_checkpoints(tmp_path: Path, capsys: pyt
     assert ET.parse(tmp_path / "results" / "time.svg").getroot().tag.endswith("svg")
     assert not (tmp_path / "made" / "scratch").exists()
     assert "Kept in" in capsys.readouterr().out
+
+
+def test_publishing_replaces_only_what_stands_between_the_marks() -> None:
+    about = {
+        "cores": 2,
+        "processor": "a chip",
+        "memory_bytes": 24e9,
+        "python": "3.11",
+        "mergekit": {},
+        "weightloom": {},
+    }
+    results = Results(about, (replace(a_run(OURS, 1.0), day="2026-01-02"),))
+    once = published(f"Before\n{BEGIN}\nold\n{END}\nAfter\n", results)
+    assert once.startswith("Before\n")
+    assert once.endswith("\nAfter\n")
+    assert "old" not in once
+    assert "Measured 2026-01-02 on 2 cores (a chip)" in once
+    assert "| linear (2) |" in once
+    assert published(once, results) == once
+    with pytest.raises(ValueError, match="not in the page"):
+        published("no marks", results)
