@@ -43,15 +43,17 @@ def test_every_icon_that_is_used_is_in_the_sprite() -> None:
     assert used <= there
 
 
-@pytest.mark.parametrize("elsewhere", ["job.css", "loom.css"])
-def test_style_sheets_of_a_page_stay_small(elsewhere: str) -> None:
-    """No page shows both a job and the builder's drawing desk."""
-    sheets = {path.name: path.stat().st_size for path in (STATIC / "css").glob("*.css")}
-    assert sum(sheets.values()) - sheets[elsewhere] <= 25 * KIB
+JOB = {"job.css", "job-clock.js", "log-view.js"}
+BUILDER = {"loom.css", "curve-drawing.js", "curve-editor.js", "curve-maths.js", "draft-keeper.js", "recipe-history.js"}
 
 
-def test_scripts_stay_small() -> None:
-    assert sum(path.stat().st_size for path in (STATIC / "js").glob("*.js")) <= 40 * KIB
+@pytest.mark.parametrize("elsewhere", [JOB, BUILDER], ids=["builder", "job"])
+def test_style_sheets_and_scripts_of_a_page_stay_small(elsewhere: set[str]) -> None:
+    """No page shows both a job and the builder."""
+    for kind, most in (("css", 25 * KIB), ("js", 40 * KIB)):
+        sizes = {path.name: path.stat().st_size for path in (STATIC / kind).glob(f"*.{kind}")}
+        assert elsewhere & set(sizes)
+        assert sum(size for name, size in sizes.items() if name not in elsewhere) <= most
 
 
 def test_the_first_page_stays_small(client: TestClient) -> None:
