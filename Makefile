@@ -35,6 +35,9 @@ format: $(VENV)/.installed-dev ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench: $(VENV)/.installed ## Measure speed and memory beside mergekit (hours; see docs/speed.md)
+	$(BIN)/python -m benchmarks.run
+
 clean: ## Remove the environment and caches (your data folder stays)
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
