@@ -171,9 +171,9 @@ def test_large_header_is_read_in_reasonable_time():
         for i in range(count)
     }
     content = lay_out(header)
-    began = time.monotonic()
+    began = time.process_time()
     found = parse_header(content, "model.safetensors", len(content) + 8 * count)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
     assert len(found) == count
 
 

@@ -137,8 +137,8 @@ MERGE_BOMB = "a: &a {k: 1}\nb: &b {<<: [*a, *a, *a]}\n"
     ],
 )
 def test_hostile_text_is_refused_quickly(text: str) -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     reading = read_recipe(text)
     assert reading.recipe is None
     assert any(finding.level == "error" for finding in reading.findings)
-    assert time.perf_counter() - begin < 1.0
+    assert time.process_time() - begin < 1.0
