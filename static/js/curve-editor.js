@@ -1,5 +1,6 @@
 // <curve-editor data-desk="{…}">: curves beside the loom. The form's fields hold the values; this draws and sets them.
 import { Drawing } from "./curve-drawing.js";
+import { CurveFields } from "./curve-fields.js";
 import { parse, place, resample, SHAPES, snap, text, valueAt, words } from "./curve-maths.js";
 
 const TYPED = "…";
@@ -21,9 +22,8 @@ customElements.define("curve-editor", class extends HTMLElement {
   static observedAttributes = ["data-desk"];
 
   connectedCallback() {
-    this.form = this.closest("form");
+    this.fields = new CurveFields(this);
     this.room = this.parentElement;
-    this.waiting = new Map();
     [this.parameters, this.modules, this.who] = this.querySelectorAll("select");
     [this.typed, this.numbers] = this.querySelectorAll("input");
     this.told = this.querySelector("output");
@@ -51,36 +51,28 @@ customElements.define("curve-editor", class extends HTMLElement {
     on(svg, "pointermove", (event) => this.follow(event));
     on(svg, "pointerup", () => this.drop());
     on(svg, "pointercancel", () => this.drop());
-    on(svg, "dblclick", (event) => this.without(event.target.closest(".anchor")));
-    on(svg, "keydown", (event) => this.key(event));
-    on(svg, "focusin", ({ target }) => this.turn(target.line));
+    on(svg, "dblclick", () => this.presses.includes(true) || this.without(this.held));
+    // Not on the drawing: one that listens for focus takes it.
+    on(this, "keydown", (event) => event.target.matches(".anchor") && this.key(event));
+    on(this, "focusin", ({ target }) => target.matches(".anchor") && this.turn(target.line));
     on(this.room, "click", (event) => this.column(event.target.closest(".plot > text")?.textContent));
     on(this.room, "pointermove", (event) => this.point(event));
     on(this.room, "pointerleave", () => this.point());
     on(document, "input", (event) => event.target.name && this.show());
-    on(document, "htmx:before:request", (event) => this.form.contains(event.target) && this.waiting.clear());
+    on(document, "htmx:before:request", (event) => this.fields.sent(event));
     on(document, "htmx:after:swap", () => this.settle());
     this.observer = new ResizeObserver(() => this.show());
     this.observer.observe(svg);
   }
 
-  // An answer to an older edit must not undo a newer one that waits to be sent.
   settle() {
-    for (const own of this.querySelectorAll("[type=hidden]")) own.remove();
-    for (const [name, value] of this.waiting) this.put(name, value);
+    this.fields.settle();
     this.show();
-  }
-
-  // Field by field: [filter, text] of a line, the one for all modules last.
-  rules(line) {
-    const fields = [...this.form.elements].filter((one) => one.name === line.field || one.name.startsWith(`${line.field}|`));
-    const rules = fields.map((one) => [one.name.slice(line.field.length + 1), one.value.trim()]);
-    return rules.filter(([, said]) => said).sort(([one], [other]) => !one - !other);
   }
 
   // A line's own values, or those it takes over from a wider rule.
   read(line) {
-    const rules = this.rules(line);
+    const rules = this.fields.rules(line);
     const own = rules.find(([filter]) => filter === chosen.filter);
     const [, said] = own ?? rules.find(([filter]) => this.sample.includes(filter)) ?? ["", ""];
     return { ...line, own: Boolean(own), values: parse(said) ?? [this.parameter.start] };
@@ -104,7 +96,7 @@ customElements.define("curve-editor", class extends HTMLElement {
   offer() {
     const { desk, parameter, lines } = this;
     fill(this.parameters, desk.parameters.map((one) => [one.name, one.name]), parameter.name);
-    const used = new Set(lines.flatMap((line) => this.rules(line)).map(([filter]) => filter));
+    const used = new Set(lines.flatMap((line) => this.fields.rules(line)).map(([filter]) => filter));
     const known = new Map([["", "all modules"]]);
     const more = [...used, chosen.filter].map((filter) => ({ filter, label: filter }));
     for (const { filter, label } of [...desk.modules, ...more]) if (!known.has(filter)) known.set(filter, label);
@@ -125,13 +117,17 @@ customElements.define("curve-editor", class extends HTMLElement {
 
   choose(select) {
     if (select === this.numbers) return this.take();
-    if (select === this.modules) this.typed.hidden = select.value !== TYPED;
     if (select === this.parameters) chosen.parameter = select.value;
     else if (select === this.who) chosen.line = select.value;
-    else if (select === this.typed) this.pick(select.value.trim());
-    else if (select === this.modules && this.typed.hidden) chosen.filter = select.value;
+    else if (select === this.modules && select.value === TYPED) {
+      this.typed.hidden = false;
+      this.typed.focus();
+    } else if (select === this.modules) this.pick(select.value);
+    else if (select === this.typed) {
+      this.pick(select.value.trim());
+      this.numbers.focus();
+    }
     this.show();
-    if (!this.typed.hidden) this.typed.focus();
   }
 
   pick(filter) {
@@ -161,7 +157,7 @@ customElements.define("curve-editor", class extends HTMLElement {
       if (line.values.length !== count) line.values = resample(line.values, count, this.parameter.step);
       line.values = values(line.values);
       line.own = true;
-      this.put(this.nameOf(line), text(line.values));
+      this.put(line, text(line.values));
     }
     this.numbers.value = text(this.lines[this.active].values);
   }
@@ -186,10 +182,10 @@ customElements.define("curve-editor", class extends HTMLElement {
 
   without(anchor) {
     const count = anchor && this.lines[anchor.line].values.length;
-    if (!(count > 1) || performance.now() - this.added < 600) return;
+    if (!(count > 1)) return;
     this.change(anchor.line, count, (values) => resample(values, count - 1, this.parameter.step, anchor.index));
-    this.drawing.nearest(anchor.line, place(anchor.index, count)).focus();
     this.drawing.move();
+    this.drawing.nearest(anchor.line, place(anchor.index, count)).focus();
     this.post(anchor.line);
   }
 
@@ -199,8 +195,9 @@ customElements.define("curve-editor", class extends HTMLElement {
     event.preventDefault();
     const adds = hit.matches(".hit");
     const anchor = adds ? this.more(hit.parentElement.line, clamp(this.drawing.under(event.x, event.y)[1], 0, 1)) : hit;
-    if (adds) this.added = performance.now();
+    this.presses = [this.presses?.[1], adds];
     anchor.focus({ focusVisible: false });
+    this.held = anchor;
     this.drawing.raise(anchor.line);
     this.drawing.svg.setPointerCapture(event.pointerId);
     this.drag = { anchor, from: event.x, moved: adds };
@@ -253,7 +250,7 @@ customElements.define("curve-editor", class extends HTMLElement {
       const bottom = Math.min(...line.values);
       const low = bottom < top || name === "flat" ? bottom : Math.min(0, bottom);
       const values = SHAPES[name](low, top).map((value) => snap(value, this.parameter.step / 10));
-      this.put(this.nameOf(line), text(values));
+      this.put(line, text(values));
     }
     this.show();
     this.post(this.active);
@@ -266,29 +263,17 @@ customElements.define("curve-editor", class extends HTMLElement {
     const wrong = typed && !parse(typed)?.every((value) => value === clamp(value, min, max));
     this.numbers.ariaInvalid = String(Boolean(wrong));
     if (wrong) return;
-    this.put(this.nameOf(this.lines[this.active]), typed);
+    this.put(this.lines[this.active], typed);
     this.show();
     this.post(this.active);
   }
 
-  nameOf(line) {
-    return chosen.filter ? `${line.field}|${chosen.filter}` : line.field;
-  }
-
-  put(name, value) {
-    let field = this.form.elements.namedItem(name);
-    if (!field) {
-      field = Object.assign(document.createElement("input"), { type: "hidden", className: "edits", name });
-      this.append(field);
-    }
-    field.value = value;
-    this.waiting.set(name, value);
+  put(line, value) {
+    this.fields.put(this.fields.name(line, chosen.filter), value);
   }
 
   post(index) {
-    for (const line of this.moved(index)) {
-      this.form.elements.namedItem(this.nameOf(line)).dispatchEvent(new Event("change", { bubbles: true }));
-    }
+    for (const line of this.moved(index)) this.fields.post(this.fields.name(line, chosen.filter));
     this.show();
   }
 
