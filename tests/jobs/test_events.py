@@ -46,7 +46,10 @@ async def next_line(news: AsyncIterator[Event]) -> Event:
     raise AssertionError("the news ended")
 
 
-def test_history_then_live_then_the_end(with_redis: Settings, store: Store, claim: Claim) -> None:
+def test_history_then_live_then_the_end(
+    with_redis: Settings, store: Store, claim: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.jobs.events.LOOK_SECONDS", 25.0)
     publisher = Publisher(with_redis)
     tell(publisher, claim, "before")
 
@@ -57,7 +60,7 @@ def test_history_then_live_then_the_end(with_redis: Settings, store: Store, clai
         tell(publisher, claim, "after")
         started = time.monotonic()
         assert (await next_line(news)).data["text"] == "after"
-        assert time.monotonic() - started < 1.5  # Redis told it, not the next look at the database
+        assert time.monotonic() - started < 20  # Redis told it, not the next look at the database
         claim.succeed({})
         publisher.line(claim.job.id, "done")
         last = await next_line(news)
@@ -216,6 +219,6 @@ def test_a_frozen_redis_hardly_slows_the_job(with_redis: Settings, redis: RedisS
     started = time.monotonic()
     for _ in range(100):
         publisher.line(claim.job.id, "log", 1)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 5
     redis.thaw()
     publisher.close()

@@ -157,7 +157,7 @@ def slow(home: Path, **faults: object) -> subprocess.Popen[str]:
 
 def test_interrupted_and_killed_merges_go_on_with_identical_bytes(home: Path) -> None:
     whole = slow(home)
-    _, told = whole.communicate(timeout=60)
+    _, told = whole.communicate(timeout=120)
     assert whole.returncode == 0, told
     undisturbed = sums(home / "out")
     (home / "out").rename(home / "undisturbed")
@@ -166,10 +166,10 @@ def test_interrupted_and_killed_merges_go_on_with_identical_bytes(home: Path) ->
     first = slow(home, tensor_seconds=0.2)
     until(lambda: record.exists() and record.read_text().count("\n") >= 1)
     second = slow(home, tensor_seconds=0.2)
-    assert "Another merge into this folder is running" in second.communicate(timeout=60)[1]
+    assert "Another merge into this folder is running" in second.communicate(timeout=120)[1]
     assert second.returncode == 1
     first.send_signal(signal.SIGINT)
-    _, told = first.communicate(timeout=60)
+    _, told = first.communicate(timeout=120)
     assert first.returncode == 130, told
     assert "goes on after the files that are finished" in told
     assert not (home / "out").exists()
@@ -181,7 +181,7 @@ def test_interrupted_and_killed_merges_go_on_with_identical_bytes(home: Path) ->
     third.communicate()
 
     last = slow(home)
-    _, told = last.communicate(timeout=60)
+    _, told = last.communicate(timeout=120)
     assert last.returncode == 0, told
     assert "Going on after" in told
     assert sums(home / "out") == undisturbed
@@ -190,7 +190,7 @@ def test_interrupted_and_killed_merges_go_on_with_identical_bytes(home: Path) ->
 
 def test_a_failure_on_the_way(home: Path) -> None:
     broken = slow(home, no_space_after=40)
-    _, told = broken.communicate(timeout=60)
+    _, told = broken.communicate(timeout=120)
     assert broken.returncode == 3
     assert "disk" in told.lower()
     assert "Traceback" not in told
@@ -213,6 +213,6 @@ def test_on_a_terminal_there_is_a_bar(home: Path) -> None:
     except OSError:  # the other side is closed
         pass
     os.close(ours)
-    assert merge.wait(60) == 0
+    assert merge.wait(120) == 0
     assert re.search(r"Merging [━╌]+ +\d+%", drawn.decode())
     assert re.search(r"/s", drawn.decode())

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
 from sqlalchemy import text
 
-from tests.worker.rig import RECIPE, Rig, until
+from tests.worker.rig import RECIPE, SHORT_LEASE, Rig, until
 
 
 def is_gone(pid: int) -> bool:
@@ -64,14 +65,15 @@ def test_the_third_death_ends_it_with_a_hint_and_others_go_on(steady: Rig, undis
     assert steady.weights(job) == undisturbed
 
 
-def test_the_whole_worker_killed(rig: Rig) -> None:
+def test_the_whole_worker_killed(make_rig: Callable[..., Rig]) -> None:
     """The process of the job must not go on without its worker."""
+    rig = make_rig(lease_seconds=SHORT_LEASE)
     worker = rig.start_worker("one")
     rig.faults(tensor_seconds=0.05)
     job = rig.submit()
     pid = rig.process_at("tensor")
     worker.kill()
-    until(lambda: is_gone(pid), 5)
+    until(lambda: is_gone(pid))
     rig.faults()
     rig.start_worker("two")
     ended = rig.ended(job)
@@ -88,8 +90,8 @@ def test_sigterm_hands_the_job_back(rig: Rig, undisturbed: dict[str, str]) -> No
     until(lambda: rig.store.shards(job.id), what=rig.told)
     started = time.monotonic()
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(15) == 0, rig.told()
-    assert time.monotonic() - started < 10
+    assert worker.wait(60) == 0, rig.told()
+    assert time.monotonic() - started < 15
     assert is_gone(pid)
     waiting = rig.job(job)
     assert (waiting.state, waiting.attempt, waiting.crashes) == ("queued", 0, 0)
@@ -100,7 +102,8 @@ def test_sigterm_hands_the_job_back(rig: Rig, undisturbed: dict[str, str]) -> No
     assert rig.weights(job) == undisturbed
 
 
-def test_a_process_that_slept_has_lost_its_job(rig: Rig, undisturbed: dict[str, str]) -> None:
+def test_a_process_that_slept_has_lost_its_job(make_rig: Callable[..., Rig], undisturbed: dict[str, str]) -> None:
+    rig = make_rig(lease_seconds=SHORT_LEASE)
     rig.start_worker("one")
     rig.faults(tensor_seconds=0.05)
     job = rig.submit()
@@ -126,7 +129,7 @@ def test_fifty_messages_are_one_merge(rig: Rig) -> None:
         assert all(pool.map(lambda _: rig.queue.send(job.id, "merge"), range(50)))
     assert (rig.ended(job).state, rig.job(job).attempt) == ("succeeded", 1), rig.told()
     done = rig.job(job).finished_at
-    until(lambda: (rig.queue.waiting("merge") or 0) < 40, 60, rig.told)
+    until(lambda: (rig.queue.waiting("merge") or 0) < 40, what=rig.told)
     assert (rig.job(job).attempt, rig.job(job).finished_at) == (1, done)
 
 
@@ -158,7 +161,7 @@ def test_a_full_disk_fails_cleanly_and_a_retry_goes_through(steady: Rig, undistu
     assert steady.weights(job) == undisturbed
 
 
-def test_a_merge_that_stands_still_fails(make_rig) -> None:
+def test_a_merge_that_stands_still_fails(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig(stall_seconds=1.5)
     rig.start_worker()
     rig.faults(deaf="verifying")
@@ -167,7 +170,7 @@ def test_a_merge_that_stands_still_fails(make_rig) -> None:
     ended = rig.ended(job)
     assert ended.error is not None, rig.told()
     assert (ended.state, ended.error[0]["code"]) == ("failed", "stalled")
-    until(lambda: is_gone(pid), 10)
+    until(lambda: is_gone(pid))
 
 
 def test_a_recipe_that_no_longer_holds_fails_with_its_findings(steady: Rig) -> None:

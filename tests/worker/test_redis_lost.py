@@ -50,7 +50,7 @@ def test_handed_in_while_redis_is_down(rig: Rig) -> None:
     job, _ = rig.store.submit(NewJob("merge", recipe="merge_method: nothing"))
     started = time.monotonic()
     assert rig.queue.send(job.id, "merge") is False
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 5
     rig.redis.start()
     assert rig.ended(job).state == "failed", rig.told()  # a worker has looked at it, and found the recipe wanting
 
@@ -63,7 +63,7 @@ def test_redis_frozen_does_not_hold_up_a_merge(rig: Rig) -> None:
     rig.redis.freeze()
     rig.faults()
     try:
-        assert rig.ended(job, 30).state == "succeeded", rig.told()
+        assert rig.ended(job).state == "succeeded", rig.told()
     finally:
         rig.redis.thaw()
 
