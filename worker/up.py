@@ -136,6 +136,9 @@ class House:
             self.redis.wait(time.monotonic() + 3)
         for part in self.parts:
             part.kill()
+        if self.redis is not None and not self._settings.redis_socket.is_relative_to(self._settings.data):
+            with suppress(OSError):
+                self._settings.redis_socket.parent.rmdir()
 
     @contextmanager
     def signals(self) -> Iterator[None]:

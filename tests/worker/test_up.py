@@ -166,6 +166,7 @@ def test_a_second_one_on_the_same_folder_is_refused(up: Callable[..., Running]) 
     assert other.ready() != address
     assert (other.stop(), first.stop()) == (0, 0)
     assert other.family() == first.family() == []
+    assert not Settings(data=other.data).redis_socket.parent.exists()
 
 
 def test_a_taken_port_says_what_to_set(up: Callable[..., Running]) -> None:
