@@ -103,12 +103,16 @@ def test_a_click_on_a_line_adds_an_anchor_and_a_double_click_takes_it_away(page:
 
 def test_a_curve_for_the_mlp_alone(page: Page, app: Running) -> None:
     open_recipe(page, app)
+    others = cell(page, 20, "q").text_content() or ""
+    expect(cell(page, 20, "up")).to_have_text(others)
     page.get_by_label("For which modules").select_option(label="MLP")
     page.get_by_label("Whose line").select_option(label="B")
     page.get_by_role("button", name="Rising").click()
     expect(yaml(page)).to_contain_text("- filter: mlp\n          value: [0.2, 0.85]")
     expect(page.get_by_label("weight for mlp", exact=True)).to_have_value("0.2, 0.85")
-    expect(cell(page, 0, "up")).not_to_have_text(cell(page, 29, "up").text_content() or "")
+    expect(cell(page, 20, "up")).not_to_have_text(others)
+    expect(cell(page, 20, "q")).to_have_text(others)
+    expect(page.locator("#facts-1")).to_contain_text("30 layers")
     shot(page, "curves-mlp")
     page.locator(".plot > text", has_text="down").click()
     expect(page.get_by_label("For which modules")).to_have_value("down_proj")
