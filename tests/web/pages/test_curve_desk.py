@@ -1,0 +1,57 @@
+"""What the curve editor is told: the method's curves, their fields, the modules of the models."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+LIVE = {"HX-Request": "true", "HX-Request-Type": "partial"}
+PAIR = "base_model: loom/base\nmodels: [{model: loom/base}, {model: loom/code}]\n"
+
+
+def desk(online: TestClient, recipe: str) -> dict[str, Any] | None:
+    answer = online.post("/build/check", data={"recipe": recipe}, headers=LIVE)
+    assert answer.status_code == 200
+    found = re.search(r'data-desk="([^"]*)"', answer.text)
+    told: dict[str, Any] | None = json.loads(html.unescape(found[1])) if found else None
+    return told
+
+
+def test_lines_are_fields_of_the_form(online: TestClient) -> None:
+    told = desk(online, "merge_method: linear\nmodels:\n- {model: loom/code, parameters: {weight: 1}}\n"
+                "- {model: loom/prose, parameters: {weight: [0, 1]}}\n")  # fmt: skip
+    assert told is not None
+    (weight,) = told["parameters"]
+    assert (weight["name"], weight["low"], weight["high"], weight["step"]) == ("weight", -0.5, 1.5, 0.05)
+    assert [(line["field"], line["letter"]) for line in weight["lines"]] == [
+        ("parent.0.weight", "A"), ("parent.1.weight", "B")
+    ]  # fmt: skip
+    filters = {one["label"]: one["filter"] for one in told["modules"]}
+    assert filters["attention"] == "self_attn"
+    assert filters["up"] == "up_proj"
+    assert told["layers"] == 4
+    assert told["first"] > told["last"]
+
+
+def test_a_parameter_of_the_whole_tensor_is_one_line(online: TestClient) -> None:
+    told = desk(online, f"merge_method: slerp\n{PAIR}parameters: {{t: [0, 1]}}\n")
+    assert told is not None
+    (t,) = told["parameters"]
+    assert t["lines"] == [{"field": "shared.t", "letter": "", "colour": ""}]
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        "merge_method: passthrough\nslices:\n- sources: [{model: loom/base, layer_range: [0, 4]}]\n",
+        "merge_method: karcher\nmodels: [{model: loom/base}, {model: loom/code}]\n",
+    ],
+    ids=["a stack", "a method without curves"],
+)
+def test_where_nothing_can_be_drawn_there_is_no_desk(online: TestClient, recipe: str) -> None:
+    assert desk(online, recipe) is None
