@@ -311,10 +311,3 @@ def test_results_too_large_for_their_dtype_are_refused(
     assert (finding.code, finding.where) == ("not-finite", "t")
     assert f"{count} values" in finding.text
     assert dtype in finding.text
-
-
-def test_no_gpu_is_said_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(Refused) as caught:
-        execute(averages(tmp_path).plan(), averages(tmp_path).folders, tmp_path / "out", device="cuda")
-    assert caught.value.findings[0].code == "no-gpu"

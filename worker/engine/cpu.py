@@ -158,10 +158,9 @@ class CpuBackend:
 
         words = np.empty(len(bits), np.uint32)
         philox.fill(stream.words, start, words)
-        keys = lines(bits).astype(np.uint64) << np.uint64(32) | np.arange(depth, dtype=np.uint64)
-        keys.sort(axis=1)
-        kept = np.empty(keys.shape, np.uint8)
-        rows.keep_by_rank(keys, lines(words), thresholds, kept)
+        magnitudes = lines(bits)
+        kept = np.empty(magnitudes.shape, np.uint8)
+        rows.keep_by_rank(magnitudes, lines(words), thresholds, kept)
         return kept.reshape(-1, inner, depth).swapaxes(1, 2).reshape(-1)
 
     def energies(self, chunk: CpuChunk, cut: Cut | None, sums: Array) -> None:

@@ -60,6 +60,9 @@ def execute(
     at a time; neither it nor the threads change the result. ``finished``: shards of an earlier attempt, not made
     again when the file is there with the right size. While being written a shard is called ``<file><suffix>``.
 
+    Arithmetic is in fp32 on the inputs as they are stored; only fp64 inputs are rounded to fp32 before it, and fp64
+    results hold fp32 values (tensors that are merely copied keep every bit). Results are rounded once, to nearest even.
+
     The callbacks run in the calling thread: ``on_progress`` at most ten times a second and after each shard,
     ``on_shard`` when a shard has its name and is on the disk, ``check`` at least four times a second: what it raises
     stops the merge, the unfinished shard is removed, and the exception comes out of here.

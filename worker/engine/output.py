@@ -20,6 +20,7 @@ from worker.engine.crew import BEAT_SECONDS
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 _CANNOT_ALLOCATE = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
 _PIECE = 1 << 20
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +99,11 @@ class OutputFile:
         self._final_path = folder / shard.file
         self._path = folder / (shard.file + suffix)
         self._lock = threading.Lock()
-        self._descriptor = os.open(
-            self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644
-        )
-        self.descriptor = self._descriptor
-        self._digest = _Digest(self._descriptor, shard.size)
+        try:
+            self.descriptor = os.open(self._path, _CREATE, 0o644)
+        except OSError as error:
+            raise self.explain(error) from error
+        self._digest = _Digest(self.descriptor, shard.size)
         self._order = sorted(range(len(shard.steps)), key=lambda index: shard.offsets[index])
         self._front = 0
         self._done = [False] * len(shard.steps)
@@ -124,7 +125,7 @@ class OutputFile:
         self._discard()
 
     def _discard(self) -> None:
-        os.close(self._descriptor)
+        os.close(self.descriptor)
         if not self._published:
             with contextlib.suppress(FileNotFoundError):
                 self._path.unlink()
@@ -132,13 +133,13 @@ class OutputFile:
     def _allocate(self) -> None:
         try:
             if hasattr(os, "posix_fallocate") and self.shard.size:
-                os.posix_fallocate(self._descriptor, 0, self.shard.size)
+                os.posix_fallocate(self.descriptor, 0, self.shard.size)
                 return
         except OSError as error:
             if error.errno not in _CANNOT_ALLOCATE:
                 raise self.explain(error) from error
         try:
-            os.ftruncate(self._descriptor, self.shard.size)
+            os.ftruncate(self.descriptor, self.shard.size)
         except OSError as error:
             raise self.explain(error) from error
 
@@ -159,9 +160,9 @@ class OutputFile:
     def write(self, data: memoryview, offset: int) -> None:
         """Writes ``data`` (bytes) at the absolute ``offset``."""
         try:
-            done = os.pwrite(self._descriptor, data, offset)
+            done = os.pwrite(self.descriptor, data, offset)
             while done < len(data):
-                done += os.pwrite(self._descriptor, data[done:], offset + done)
+                done += os.pwrite(self.descriptor, data[done:], offset + done)
         except OSError as error:
             raise self.explain(error) from error
 

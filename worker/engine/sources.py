@@ -17,9 +17,9 @@ Stamp = tuple[int, int, int]
 
 
 class SourceFile:
-    """One open shard of a parent. ``label`` is the parent's reference, for messages."""
+    """One open shard of a parent. ``label`` is the parent's reference, for messages; ``size`` what it should have."""
 
-    def __init__(self, path: Path, label: str, least_size: int) -> None:
+    def __init__(self, path: Path, label: str, size: int | None) -> None:
         self.path = path
         self.label = label
         try:
@@ -27,9 +27,9 @@ class SourceFile:
         except FileNotFoundError:
             raise self.changed("is gone") from None
         self.stamp = self._stamp()
-        if self.stamp[0] < least_size:
+        if size is not None and self.stamp[0] != size:
             self.close()
-            raise self.changed(f"has {self.stamp[0]} bytes where at least {least_size} are needed")
+            raise self.changed(f"has {self.stamp[0]} bytes instead of {size}")
 
     def _stamp(self) -> Stamp:
         facts = os.fstat(self.descriptor)
@@ -116,7 +116,7 @@ class Sources:
         key = (one.parent, one.tensor.file)
         if key not in self._files:
             path = self._folders[one.parent] / one.tensor.file
-            file = SourceFile(path, self._plan.parents[one.parent].ref, self._sizes.get(key, one.tensor.end))
+            file = SourceFile(path, self._plan.parents[one.parent].ref, self._sizes.get(key))
             self._files[key] = file
             if self._stamps.setdefault(key, file.stamp) != file.stamp:
                 raise file.changed("was written to")
