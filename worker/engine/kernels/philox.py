@@ -51,5 +51,7 @@ def fill(stream: Array, start: int, words: Array) -> None:
         skip = (start + done) % BLOCK
         size = min(BLOCK - skip, words.shape[0] - done)
         fill_block(stream, (start + done) // BLOCK, block)
-        words[done : done + size] = block[skip : skip + size]
+        piece, source = words[done : done + size], block[skip : skip + size]
+        for j in range(piece.shape[0]):
+            piece[j] = source[j]
         done += size
