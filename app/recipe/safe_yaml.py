@@ -19,6 +19,8 @@ MAX_BYTES = 128 * 1024
 MAX_DEPTH = 20
 MAX_DOCUMENTS = 32
 MAX_BITS = 63
+LONGEST_NUMBER = 200
+"""Letters; what is longer stays text. Trying to read it as a number can take seconds (``1:1:1:...`` is one)."""
 
 _RESOLVER = yaml.SafeLoader("")
 _PLAIN = {"int", "float", "bool", "null", "str"}
@@ -108,7 +110,7 @@ def _scalar(event: yaml.ScalarEvent, line: int) -> Any:
     if event.tag is not None:
         raise _forbidden("a tag (!)", line)
     plain, quoted = event.implicit
-    if not plain:
+    if not plain or len(event.value) > LONGEST_NUMBER:
         return event.value
     tag = str(_RESOLVER.resolve(yaml.ScalarNode, event.value, (plain, quoted)))  # type: ignore[no-untyped-call]
     if tag.rpartition(":")[2] not in _PLAIN:

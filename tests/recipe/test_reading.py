@@ -134,6 +134,7 @@ MERGE_BOMB = "a: &a {k: 1}\nb: &b {<<: [*a, *a, *a]}\n"
         "merge_method: {}\nbase_model: [1]\nmodels: {a: b}\nparameters: 7\ntokenizer: 5\nseed: -1",
         "merge_method: linear\nmodels: [3, null, {model: null}, {model: [1]}]",
         "merge_method: 0x" + "f" * 20_000,
+        "merge_method: " + "1:" * 60_000 + "1",
     ],
 )
 def test_hostile_text_is_refused_quickly(text: str) -> None:
