@@ -9,7 +9,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.checkpoints import SIZES
 from benchmarks.measure import Measured
+from benchmarks.recipes import RECIPES
 
 OURS, THEIRS, ENGINE, COPY = "weightloom", "mergekit", "engine", "cp"
 
@@ -97,10 +99,11 @@ class Line:
 
 
 def lines(runs: Sequence[Run], cores: int) -> list[Line]:
-    """In the order in which sizes and methods first come."""
-    subjects = dict.fromkeys(run.subject for run in runs)
+    """From the smallest models to the largest, and in the recipes' order."""
+    sizes, methods = list(SIZES), list(RECIPES)
+    subjects = {run.subject for run in runs}
     made = []
-    for size, method in subjects:
+    for size, method in sorted(subjects, key=lambda one: (sizes.index(one[0]), methods.index(one[1]))):
         own = [run for run in runs if run.subject == (size, method)]
         of = {tool: middle((run for run in own if run.tool == tool), cores) for tool in (OURS, THEIRS, ENGINE, COPY)}
         made.append(Line(size, method, of[OURS], of[THEIRS], of[ENGINE], of[COPY]))

@@ -139,6 +139,12 @@ def test_medians_and_ratios() -> None:
     assert (line.wall_ratio, line.cpu_ratio, line.memory_ratio, line.copies) == (5.0, 5.0, 3.0, 2.0)
 
 
+def test_lines_go_from_small_to_large_however_they_were_measured() -> None:
+    runs = [a_run(OURS, 1.0, size=size, method=method) for size in ("0.5B", "87K") for method in ("ties", "linear")]
+    found = [(line.size, line.method) for line in lines(runs, 2)]
+    assert found == [("87K", "linear"), ("87K", "ties"), ("0.5B", "linear"), ("0.5B", "ties")]
+
+
 def test_a_table_names_what_misses_its_goal() -> None:
     runs = [a_run(OURS, 2.0, peak=260 * MB), a_run(THEIRS, 10.0), a_run(ENGINE, 1.5), a_run(COPY, 0.5)]
     (line,) = lines(runs, cores=2)
