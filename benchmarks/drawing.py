@@ -106,13 +106,13 @@ def _name(size: float) -> str:
 def _curve(curve: Curve, across: _Scale, up: _Scale, label: float) -> list[str]:
     colour, name = COLOURS[curve.tool], escape(f"{curve.tool} {curve.method}")
     places = [(across.at(size), up.at(value)) for size, value in curve.points]
-    x, y = places[-1]
+    (x, y), beside = places[-1], WIDTH - RIGHT + 8
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     return [
         f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>',
         *(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in places),
-        f'<line x1="{x + 6:.1f}" y1="{y:.1f}" x2="{x + 20:.1f}" y2="{label:.1f}" stroke="{colour}" opacity=".5"/>',
-        f'<text x="{x + 24:.1f}" y="{label + 4:.1f}" fill="{colour}">{name}</text>',
+        f'<line x1="{x + 6:.1f}" y1="{y:.1f}" x2="{beside}" y2="{label:.1f}" stroke="{colour}" opacity=".5"/>',
+        f'<text x="{beside + 4}" y="{label + 4:.1f}" fill="{colour}">{name}</text>',
     ]
 
 
