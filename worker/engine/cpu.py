@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worker.engine.dtypes import BLOCK, CODES, ITEMSIZE, Array
+from worker.engine.dtypes import BLOCK, CODES, ITEMSIZE, Array, keep_freed_memory
 from worker.engine.histogram import histogram
 from worker.engine.kernels import combine, philox, rows, select, shares, sparse
 from worker.engine.kernels.sparse import PackedMasks, pack
@@ -68,20 +68,12 @@ class CpuBench:
         return self._codes[dtypes]
 
 
-def _keep_freed_memory() -> None:
-    """Makes glibc hold on to freed blocks of up to this size: it takes the largest it has seen freed as its measure.
-
-    Otherwise NumPy's temporaries are fetched from the system and cleared, page by page, for every chunk.
-    """
-    np.empty(24 << 20, np.uint8)
-
-
 class CpuBackend:
     """``rows``: the most inputs of any tensor; ``itemsize``: the widest dtype in or out, in bytes."""
 
     def __init__(self, rows: int, itemsize: int, chunk: int) -> None:
         self.chunk = max(BLOCK, chunk // BLOCK * BLOCK)
-        _keep_freed_memory()
+        keep_freed_memory()
         self._rows = rows
         self._itemsize = itemsize
 

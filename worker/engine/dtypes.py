@@ -47,3 +47,11 @@ def count_non_finite(raw: Array, dtype: str) -> int:
     if not bits.size or bits.max() < infinity:
         return 0
     return int(np.count_nonzero(bits >= word(infinity)))
+
+
+def keep_freed_memory() -> None:
+    """Makes glibc hold on to freed blocks of up to this size: it takes the largest it has seen freed as its measure.
+
+    Otherwise temporaries are fetched from the system and cleared, page by page, for every chunk.
+    """
+    np.empty(4 << 20, np.uint8)

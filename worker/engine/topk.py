@@ -23,7 +23,7 @@ from worker.engine.work import Work
 SMALL = 1 << 18
 """Tensors up to this size are simply held."""
 
-_PIECES = 32
+_FEWEST, _MOST = 32, 256
 _PIECE = 1024
 _SIGMAS = 5.0
 _WIDEST = 0.06
@@ -169,7 +169,8 @@ def _set_brackets(values: _Values, questions: list[_Question]) -> None:
     """
     total = values.work.elements
     size = max(1, _PIECE // values.unit) * values.unit
-    starts = {int(at) // values.unit * values.unit for at in np.linspace(0, total - size, _PIECES)}
+    pieces_wanted = min(max(_FEWEST, total // (128 * _PIECE)), _MOST)
+    starts = {int(at) // values.unit * values.unit for at in np.linspace(0, total - size, pieces_wanted)}
     pieces = np.stack([values.read(start, size) for start in sorted(starts)], axis=1)
     for one in questions:
         piece = pieces[one.row]

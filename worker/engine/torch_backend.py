@@ -15,12 +15,16 @@ import torch
 from torch import Tensor
 
 from app.recipe.findings import refuse
-from worker.engine.dtypes import ITEMSIZE, PARENT_UNSOUND, RESULT_UNSOUND, SEGMENT, Array
+from worker.engine.dtypes import ITEMSIZE, PARENT_UNSOUND, RESULT_UNSOUND, SEGMENT, Array, keep_freed_memory
 from worker.engine.masks import Cut, Mask, Stream
 from worker.engine.sources import Source
 from worker.engine.torch_masks import drop, held, words
 
 TORCH_DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "F64": torch.float64}
+
+
+_CPU_CHUNK = 1 << 17
+"""Small enough for the cache. A GPU gets whole segments."""
 
 
 class TorchBench:
@@ -95,13 +99,13 @@ class TorchChunk:
 class TorchBackend:
     """``device``: ``cpu``, ``cuda`` or ``cuda:n``. Raises Refused(no-gpu)."""
 
-    chunk = SEGMENT
-
     def __init__(self, device: str) -> None:
         if device.startswith("cuda") and not torch.cuda.is_available():
             advice = "Run the merge on the processor instead."
             raise refuse("no-gpu", "device", "There is no GPU that torch can use here.", advice)
         self.device = torch.device(device)
+        self.chunk = _CPU_CHUNK if self.device.type == "cpu" else SEGMENT
+        keep_freed_memory()
 
     def bench(self) -> TorchBench:
         return TorchBench(self.device)
