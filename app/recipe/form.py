@@ -142,11 +142,13 @@ def apply(recipe: Recipe, fields: Mapping[str, str]) -> tuple[Recipe, tuple[Find
     finding; fields that are absent change nothing."""
     findings: list[Finding] = []
     method = METHODS.get(fields.get("method", recipe.merge_method)) or METHODS["linear"]
-    recipe = replace(recipe, merge_method=method.name, **_plain_fields(fields, findings))
+    if method.name != recipe.merge_method:
+        recipe = _with_method(recipe, method)
+    recipe = replace(recipe, **_plain_fields(fields, findings))
     if not recipe.slices and not recipe.modules:
         recipe = _apply_parents(recipe, fields, method, findings)
     shared = _apply_knobs(recipe.parameters, fields, "shared", method, ("tensor",), findings)
-    complete = _with_required(_known(shared, method), method, ("tensor",))
+    complete = _with_required(shared, method, ("tensor",))
     return replace(recipe, parameters=complete), tuple(findings)
 
 
@@ -176,12 +178,12 @@ def _apply_parents(recipe: Recipe, fields: Mapping[str, str], method: Method, fi
     sources: dict[ModelRef, tuple[int, Source]] = {}
     for index, model in parents.items():
         place, before = old.get(known[index], (None, None)) if index < len(known) else (None, None)
-        if model == base and not method.base_counts and (method.base != "ignored" or before is None):
+        if model == base and not _listed(before, method, new=base != recipe.base_model):
             continue
         kept = before.parameters if before else MappingProxyType({})
         scopes = ("parent",) if model == base and method.base != "ignored" else ("parent", "non_base")
         settings = _apply_knobs(kept, fields, f"parent.{index}", method, scopes, findings, recipe.parameters)
-        complete = _with_required(_known(settings, method), method, scopes, recipe.parameters)
+        complete = _with_required(settings, method, scopes, recipe.parameters)
         order = len(old) + index if place is None else place
         sources.setdefault(model, (order, Source(model, None, complete)))
     ordered = sorted(sources.values(), key=lambda pair: pair[0])
@@ -253,9 +255,19 @@ def _ruled(setting: Setting) -> bool:
     return len(setting) > 1 or any(rule.filter is not None for rule in setting)
 
 
-def _known(parameters: Parameters, method: Method) -> Parameters:
-    """Without the parameters of a method that was left."""
-    return MappingProxyType({name: setting for name, setting in parameters.items() if method.parameter(name)})
+def _listed(before: Source | None, method: Method, *, new: bool) -> bool:
+    """Whether the base stands among the models: as it did, or for a new base if its method takes it for one of them."""
+    return method.base_counts or (method.base == "ignored" and before is not None) if new else before is not None
+
+
+def _with_method(recipe: Recipe, method: Method) -> Recipe:
+    """The recipe with another method, without the parameters of the one that was left."""
+
+    def known(parameters: Parameters) -> Parameters:
+        return MappingProxyType({name: setting for name, setting in parameters.items() if method.parameter(name)})
+
+    models = tuple(replace(source, parameters=known(source.parameters)) for source in recipe.models)
+    return replace(recipe, merge_method=method.name, models=models, parameters=known(recipe.parameters))
 
 
 def _with_required(
