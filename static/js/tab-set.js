@@ -2,7 +2,6 @@
 customElements.define("tab-set", class extends HTMLElement {
   connectedCallback() {
     this.tabs = [...this.querySelectorAll("[role=tab]")];
-    this.querySelector("[role=tablist]").hidden = false;
     for (const tab of this.tabs) {
       const panel = this.panel(tab);
       panel.setAttribute("role", "tabpanel");

@@ -44,6 +44,7 @@ def cell(page: Page, layer: int, module: str) -> Locator:
 
 
 def middle(place: Locator) -> tuple[float, float]:
+    place.hover()  # waits until it stands still
     box = place.bounding_box()
     assert box is not None
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
