@@ -12,45 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from app.recipe.catalogue import METHODS, Method, Parameter
-from app.recipe.findings import Finding, Refused, refuse
-from app.recipe.parameters import read_setting
+from app.recipe.catalogue import METHODS, Method
+from app.recipe.findings import Finding, Refused
+from app.recipe.knobs import Knob, apply_knobs, make_knob, setting_shown, source_knobs, source_scopes, with_required
 from app.recipe.references import parse_reference
-from app.recipe.rules import LONGEST_FILTER, edit, is_for_all, texts
-from app.recipe.schema import EMPTY, ModelRef, Parameters, Recipe, Rule, Setting, Source
+from app.recipe.schema import ModelRef, Parameters, Recipe, Source
 
 THREADS = "ABCDEFGHIJKLMNOP"
 """The letters of the parents, in order; the base has none."""
-
-
-@dataclass(frozen=True, slots=True)
-class FilterField:
-    """The field for one filter of a knob."""
-
-    filter: str
-    field: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Knob:
-    """One field of the form. ``text`` is what stands in it; ``value`` the number when it is a single one; ``rules`` are
-    further fields, one for each filter. ``ruled``: a switch set by rules with filters, which it cannot show."""
-
-    parameter: Parameter
-    field: str
-    text: str
-    value: float | bool | None
-    ruled: bool = False
-    rules: tuple[FilterField, ...] = ()
-
-    @property
-    def curved(self) -> bool:
-        return "," in self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +62,7 @@ def view(recipe: Recipe) -> FormView:
         knobs = (
             ()
             if listed is None or stacked
-            else _source_knobs(listed, index, method, recipe.parameters, is_base=is_base)
+            else source_knobs(listed, f"parent.{index}", method, recipe.parameters, is_base=is_base)
         )
         parents.append(ParentView(index, model, letter, is_base, knobs))
     count = len(parents)
@@ -101,40 +73,11 @@ def view(recipe: Recipe) -> FormView:
         + (1 if recipe.base_model and not method.base_counts and method.base != "ignored" else 0)
     )
     shared = tuple(
-        _knob(parameter, f"shared.{parameter.name}", _shown(parameter, recipe.parameters))
+        make_knob(parameter, f"shared.{parameter.name}", setting_shown(parameter, recipe.parameters))
         for parameter in method.parameters
         if parameter.scope == "tensor"
     )
     return FormView(method, tuple(parents), shared, most is None or count < most, stacked)
-
-
-def _source_knobs(
-    source: Source, index: int, method: Method, everywhere: Parameters, *, is_base: bool
-) -> tuple[Knob, ...]:
-    return tuple(
-        _knob(parameter, f"parent.{index}.{parameter.name}", _shown(parameter, source.parameters, everywhere))
-        for parameter in method.parameters
-        if parameter.scope == "parent" or (parameter.scope == "non_base" and not (is_base and method.base != "ignored"))
-    )
-
-
-def _shown(parameter: Parameter, *scopes: Parameters) -> Setting:
-    """What the form shows for a parameter: what the first scope says that knows it, else its default."""
-    for scope in scopes:
-        if parameter.name in scope:
-            return scope[parameter.name]
-    return () if parameter.default is None else (Rule(parameter.default),)
-
-
-def _knob(parameter: Parameter, field: str, setting: Setting) -> Knob:
-    shown = texts(setting)
-    if parameter.kind == "boolean" and _ruled(setting):
-        return Knob(parameter, field, "", None, ruled=True)
-    text = shown.pop("", "")
-    plain = next((rule.value for rule in setting if is_for_all(rule.filter)), None)
-    value = plain if isinstance(plain, (bool, int, float)) else None
-    rules = tuple(FilterField(name, f"{field}|{name}", told) for name, told in shown.items())
-    return Knob(parameter, field, text, value, rules=rules)
 
 
 def apply(recipe: Recipe, fields: Mapping[str, str]) -> tuple[Recipe, tuple[Finding, ...]]:
@@ -147,8 +90,8 @@ def apply(recipe: Recipe, fields: Mapping[str, str]) -> tuple[Recipe, tuple[Find
     recipe = replace(recipe, **_plain_fields(fields, findings))
     if not recipe.slices and not recipe.modules:
         recipe = _apply_parents(recipe, fields, method, findings)
-    shared = _apply_knobs(recipe.parameters, fields, "shared", method, ("tensor",), findings)
-    complete = _with_required(shared, method, ("tensor",))
+    shared = apply_knobs(recipe.parameters, fields, "shared", method, ("tensor",), findings)
+    complete = with_required(shared, method, ("tensor",))
     return replace(recipe, parameters=complete), tuple(findings)
 
 
@@ -181,9 +124,9 @@ def _apply_parents(recipe: Recipe, fields: Mapping[str, str], method: Method, fi
         if model == base and not _listed(before, method, new=base != recipe.base_model):
             continue
         kept = before.parameters if before else MappingProxyType({})
-        scopes = ("parent",) if model == base and method.base != "ignored" else ("parent", "non_base")
-        settings = _apply_knobs(kept, fields, f"parent.{index}", method, scopes, findings, recipe.parameters)
-        complete = _with_required(settings, method, scopes, recipe.parameters)
+        scopes = source_scopes(method, is_base=model == base)
+        settings = apply_knobs(kept, fields, f"parent.{index}", method, scopes, findings, recipe.parameters)
+        complete = with_required(settings, method, scopes, recipe.parameters)
         order = len(old) + index if place is None else place
         sources.setdefault(model, (order, Source(model, None, complete)))
     ordered = sorted(sources.values(), key=lambda pair: pair[0])
@@ -207,54 +150,6 @@ def _read_parents(recipe: Recipe, fields: Mapping[str, str], findings: list[Find
     return parents
 
 
-def _apply_knobs(
-    parameters: Parameters,
-    fields: Mapping[str, str],
-    prefix: str,
-    method: Method,
-    scopes: tuple[str, ...],
-    findings: list[Finding],
-    everywhere: Parameters = EMPTY,
-) -> Parameters:
-    settings: dict[str, Setting] = dict(parameters)
-    for parameter in method.parameters:
-        field = f"{prefix}.{parameter.name}"
-        posted = _posted(fields, field)
-        shown = _shown(parameter, parameters, everywhere)
-        if not posted or parameter.scope not in scopes or (parameter.kind == "boolean" and _ruled(shown)):
-            continue
-        try:
-            setting = edit(shown, posted, partial(_read_field, field, parameter))
-        except Refused as problem:
-            findings.extend(problem.findings)
-            continue
-        if setting != shown or parameter.name in settings:
-            settings[parameter.name] = setting
-    return MappingProxyType({name: setting for name, setting in settings.items() if setting})
-
-
-def _posted(fields: Mapping[str, str], field: str) -> dict[str, str]:
-    """The texts posted for one parameter: filter -> text, the one for all tensors under ``""``."""
-    filters = (name[len(field) + 1 :] for name in fields if name.startswith(f"{field}|"))
-    posted = {name: fields[f"{field}|{name}"] for name in filters if not is_for_all(name.strip())}
-    return posted | ({"": fields[field]} if field in fields else {})
-
-
-def _read_field(field: str, parameter: Parameter, name: str, text: str) -> Rule | None:
-    where = f"{field}|{name}" if name else field
-    if len(name) > LONGEST_FILTER:
-        raise refuse("bad-filter", where, f"A filter has at most {LONGEST_FILTER} characters.", "Take a shorter part.")
-    pieces = [piece.strip() for piece in text.split(",") if piece.strip()]
-    if not pieces:
-        return None
-    (rule,) = read_setting(pieces if len(pieces) > 1 else pieces[0], where, parameter)
-    return Rule(rule.value, name or None)
-
-
-def _ruled(setting: Setting) -> bool:
-    return len(setting) > 1 or any(rule.filter is not None for rule in setting)
-
-
 def _listed(before: Source | None, method: Method, *, new: bool) -> bool:
     """Whether the base stands among the models: as it did, or for a new base if its method takes it for one of them."""
     return method.base_counts or (method.base == "ignored" and before is not None) if new else before is not None
@@ -268,15 +163,3 @@ def _with_method(recipe: Recipe, method: Method) -> Recipe:
 
     models = tuple(replace(source, parameters=known(source.parameters)) for source in recipe.models)
     return replace(recipe, merge_method=method.name, models=models, parameters=known(recipe.parameters))
-
-
-def _with_required(
-    parameters: Parameters, method: Method, scopes: tuple[str, ...], everywhere: Parameters = EMPTY
-) -> Parameters:
-    """A new parent gets a starting value for what the method cannot do without, unless the recipe gives it for all."""
-    missing = {
-        parameter.name: (Rule((parameter.low + parameter.high) / 2),)
-        for parameter in method.parameters
-        if parameter.required and parameter.scope in scopes and not {parameter.name} & {*parameters, *everywhere}
-    }
-    return MappingProxyType({**parameters, **missing})

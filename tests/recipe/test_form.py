@@ -7,7 +7,8 @@ import pytest
 from app.recipe.catalogue import METHODS
 from app.recipe.edits import act
 from app.recipe.findings import Refused
-from app.recipe.form import FormView, Knob, apply, view
+from app.recipe.form import FormView, apply, view
+from app.recipe.knobs import Knob
 from app.recipe.presets import presets
 from app.recipe.reading import read_recipe
 from app.recipe.schema import ModelRef, Recipe, Rule

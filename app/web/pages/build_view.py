@@ -9,7 +9,8 @@ from app.planning.facts import ModelFacts
 from app.preflight import Preflight
 from app.recipe.catalogue import Method
 from app.recipe.findings import Finding
-from app.recipe.form import FormView, Knob, view
+from app.recipe.form import FormView, view
+from app.recipe.knobs import Knob
 from app.recipe.presets import Preset, presets
 from app.recipe.schema import ModelRef, Recipe
 from app.web.pages.curve_desk import CurveDesk, curve_desk

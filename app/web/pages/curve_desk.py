@@ -12,7 +12,8 @@ from app.planning.name_parts import NamePart, name_parts
 from app.planning.plan import Plan
 from app.planning.shares import places
 from app.recipe.catalogue import Parameter
-from app.recipe.form import FormView, Knob
+from app.recipe.form import FormView
+from app.recipe.knobs import Knob
 from app.web.pages.pictures.loom import HEADER, LoomPicture
 from app.web.pages.pictures.threads import thread
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.planning.facts import ModelFacts
-from app.recipe.form import FormView, Knob, ParentView
+from app.recipe.form import FormView, ParentView
+from app.recipe.knobs import Knob
 from app.recipe.schema import ModelRef
 from app.web.model_summary import layer_count
 from app.web.pages.pictures.threads import thread

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse
 
 from app.recipe.catalogue import METHODS, Method, Parameter
 from app.recipe.findings import Finding
-from app.recipe.form import FilterField, Knob
+from app.recipe.knobs import FilterField, Knob
 from app.recipe.schema import ModelRef, Recipe, Slice, Source
 from app.web.dependencies import TemplatesDep
 from app.web.pages.job_stages import StageView
