@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from app.planning.config_repair import Repaired, Stack, Target, repair_config
+from app.planning.config_repair import Repaired, Target, repair_config
+from app.planning.layer_repair import Stack
 from app.planning.module_names import HEAD, outside_layers
 from app.planning.outline import Outline
 from app.planning.parents import Parents, says_tied
 from app.planning.plan import Step
 from app.planning.shards import nbytes
+from app.planning.uneven import uneven_layers
+from app.recipe.findings import Finding
 from app.recipe.schema import Recipe
 
 
@@ -27,9 +31,11 @@ def pick_donor(recipe: Recipe, parents: Parents, steps: Sequence[Step]) -> int:
 def result_config(parents: Parents, donor: int, laid_out: Outline, steps: Sequence[Step]) -> Repaired:
     """The donor's config, made true for these steps."""
     stack = None
+    uneven: tuple[Finding, ...] = ()
     if laid_out.stacked is not None:
         origins = [(parents.facts[parent].config, layer) for parent, layer in laid_out.stacked]
         stack = Stack(origins, parents.structures[donor].layers)
+        uneven = tuple(uneven_layers(parents, donor, laid_out.structure.main or "", laid_out.stacked))
     embedding = parents.embeddings[donor]
     rows = _rows(parents, steps)
     heads = {step.name for step in steps if _is_head(step, rows)}
@@ -41,7 +47,8 @@ def result_config(parents: Parents, donor: int, laid_out: Outline, steps: Sequen
         donor_head=bool(heads & parents.facts[donor].tensors.keys()),
         stack=stack,
     )
-    return repair_config(parents.facts[donor].config, target)
+    repaired = repair_config(parents.facts[donor].config, target)
+    return replace(repaired, findings=(*repaired.findings, *uneven))
 
 
 def _shapes(parents: Parents, parent: int) -> dict[str, tuple[int, ...]]:

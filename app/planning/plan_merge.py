@@ -8,10 +8,11 @@ from types import MappingProxyType
 
 from app.planning.alignment import Aligner, aligned_parents, vocabulary_tensors
 from app.planning.carried import Carried, carried_files
-from app.planning.config_repair import told
+from app.planning.config_edit import told
 from app.planning.donor import pick_donor, result_config
 from app.planning.facts import TORCH_TO_SAFETENSORS, ModelFacts
 from app.planning.join_vocabularies import Joined, is_settled, join_vocabularies
+from app.planning.modules import outline_modules
 from app.planning.outline import Outline, outline
 from app.planning.parents import Parents, unfit
 from app.planning.pinning import pin
@@ -48,17 +49,22 @@ def make_plan(
     joined = _joined(recipe, parents)
     names = vocabulary_tensors(parents) if joined else frozenset()
     shown = aligned_parents(parents, names, joined.vocabulary.rows) if joined else parents
-    laid_out = outline(recipe, method, shown)
+    modular = outline_modules(recipe, method, shown) if recipe.modules else None
+    laid_out, shown = (modular.outline, modular.parents) if modular else (outline(recipe, method, shown), shown)
     maker = StepMaker(shown, method, _dtype(recipe))
     steps = [step for wanted in laid_out.wanted if (step := maker.step(wanted)) is not None]
+    if laid_out.kept is not None:
+        steps += maker.keep(laid_out.kept, laid_out.structure)
+        steps.sort(key=lambda step: laid_out.structure.order(step.name))
     _refuse(maker.ledger.findings())
     if not steps:
         raise refuse("nothing-to-merge", "", "No tensor would be left in the result.", "Choose other models.")
-    donor = pick_donor(recipe, shown, steps)
+    donor = modular.frame if modular else pick_donor(recipe, shown, steps)
     aligner = Aligner(parents, joined.vocabulary, names) if joined else None
     steps = aligner.align(steps) if aligner else steps
     told_of = _about_tokenizer(recipe, joined)
-    noticed = (*_unused_base(recipe, parents, donor), *told_of, *maker.ledger.findings())
+    about = modular.findings if modular else tuple(_unused_base(recipe, parents, donor))
+    noticed = (*about, *told_of, *maker.ledger.findings())
     beside = _files_beside(recipe, parents, donor, laid_out, steps, joined)
     chosen = _seed(recipe, seed)
     text = write_recipe(pin(recipe, facts, chosen if method.random else None))
@@ -108,11 +114,6 @@ def _dtype(recipe: Recipe) -> str | None:
 
 
 def _unsupported(recipe: Recipe) -> Iterator[Finding]:
-    if recipe.modules:
-        yield Finding(
-            "error", "modules-not-supported", "modules", "Merging the parts of a model apart (modules) is not "
-            "possible yet.", "Use models: to merge all parts in the same way.",
-        )  # fmt: skip
     for key, name in (("dtype", recipe.dtype), ("out_dtype", recipe.out_dtype)):
         if name is not None and name not in TORCH_TO_SAFETENSORS:
             fix = did_you_mean(name, TORCH_TO_SAFETENSORS) or f"Known: {', '.join(TORCH_TO_SAFETENSORS)}."

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from app.planning.config_repair import Change
+from app.planning.config_edit import Change
 
 _TOKEN_IDS = re.compile(r".*_token_(id|ids|index)|(begin_)?suppress_tokens")
 

@@ -8,7 +8,9 @@ import json
 import pytest
 from transformers import AutoConfig, Gemma3TextConfig, Qwen2Config, Qwen3Config
 
-from app.planning.config_repair import Change, Stack, Target, clean_tokenizer_config, repair_config, told
+from app.planning.config_edit import Change, told
+from app.planning.config_repair import Target, clean_tokenizer_config, repair_config
+from app.planning.layer_repair import Stack
 from app.planning.plan_merge import make_plan
 from tests.planning.models import facts, family, llama_config, llama_shapes, recipe
 
@@ -101,6 +103,61 @@ def test_layer_kind_by_number_is_warned_about():
     assert "layer 3 of the result was layer 2" in moved.findings[0].text
     kept = repair_config(config, Target(None, stack=Stack([(config, layer) for layer in [0, 1, 2, 3, 0, 1]], 12)))
     assert kept.findings == ()
+
+
+def test_kinds_of_attention_told_by_number_alone_are_spelled_out_once_layers_move():
+    full, sliding = "full_attention", "sliding_attention"
+    for config, period, remainder in (
+        ({"model_type": "gemma2"}, 2, 1),
+        ({"model_type": "gemma3_text"}, 6, 5),
+        ({"model_type": "gemma3_text", "sliding_window_pattern": 3}, 3, 2),
+        ({"model_type": "modernbert", "global_attn_every_n_layers": 3}, 3, 0),
+        ({"model_type": "anything", "sliding_window_pattern": 4}, 4, 3),
+    ):
+        donor = {**config, "num_hidden_layers": 12}
+        layers = [0, 1, 2, 2, 3, 4, 5]
+        made = stacked(donor, layers, before=12)
+        assert made["layer_types"] == [full if layer % period == remainder else sliding for layer in layers]
+        assert "layer_types" not in stacked(donor, [0, 1, 2, 3, 4], before=12)
+    assert "layer_types" not in stacked({"model_type": "mistral", "num_hidden_layers": 4}, [0, 0], before=4)
+
+
+def test_layers_without_experts_keep_having_none():
+    config = {"num_hidden_layers": 6, "decoder_sparse_step": 2, "mlp_only_layers": [5], "num_experts": 4}
+    made = stacked(config, [0, 1, 1, 2, 3, 5], before=6)
+    assert (made["decoder_sparse_step"], made["mlp_only_layers"]) == (1, [0, 3, 5])
+    kept = stacked(config, [0, 1, 4, 5], before=6)
+    assert (kept["decoder_sparse_step"], kept["mlp_only_layers"]) == (2, [3])
+
+
+LATE_EXPERTS = {"num_hidden_layers": 4, "first_k_dense_replace": 1}
+LINEAR = {"num_hidden_layers": 4, "layer_types": ["linear_attention", "full_attention"] * 2}
+
+
+@pytest.mark.parametrize(
+    ("config", "layers", "warned"),
+    [
+        (LATE_EXPERTS, [0, 1, 2, 2, 3], None),
+        (LATE_EXPERTS, [1, 2, 0], "Layer 0 of the result, which was layer 1 of o/a, brings mlp.experts.0.weight"),
+        (LATE_EXPERTS, [0, 1, 0], "Layer 2 of the result, which was layer 0 of o/a, brings mlp.gate_proj.weight"),
+        (LINEAR, [1, 1, 0], None),
+        ({"num_hidden_layers": 4}, [1, 0], "Layer 0 of the result, which was layer 1 of o/a, brings self_attn"),
+    ],
+)
+def test_layers_unlike_the_others_are_told_when_they_move(config: dict, layers: list[int], warned: str | None):
+    """A mixture whose first layer has no experts; a model with two kinds of attention in turn."""
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (32, 8)}
+    for layer in range(4):
+        shapes |= {f"model.layers.{layer}.{name}.weight": (8,) for name in ("a", "b", "c")}
+        late = config is LATE_EXPERTS
+        first, other = ("mlp.gate_proj", "mlp.experts.0") if late else ("linear_attn.x", "self_attn.y")
+        kind = first if layer == 0 or (not late and layer == 2) else other
+        shapes[f"model.layers.{layer}.{kind}.weight"] = (8, 8)
+    slices = "".join(f"- sources: [{{model: o/a, layer_range: [{one}, {one + 1}]}}]\n" for one in layers)
+    plan = make_plan(recipe(f"merge_method: passthrough\nslices:\n{slices}"), family(facts("o/a", shapes, config)))
+    told = [finding.text for finding in plan.findings if finding.code == "uneven-layers"]
+    assert bool(told) == (warned is not None)
+    assert warned is None or told[0].startswith(warned)
 
 
 POISON = {

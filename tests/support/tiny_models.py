@@ -1,7 +1,7 @@
 """Tiny, real Hugging Face checkpoints, made in milliseconds without transformers.
 
 ``make_tiny`` makes a causal language model that transformers loads without a missing or unexpected key, alone or as
-a fine-tune of another. ``make_family`` makes one of other families with transformers, for their names and configs.
+a fine-tune of another. Models of other families are made by ``families``.
 """
 
 from __future__ import annotations
@@ -169,54 +169,3 @@ def _merges() -> Iterator[tuple[str, str]]:
     pairs = [("".join(pair)) for pair in product(letters, letters)]
     yield from ((pair[0], pair[1]) for pair in pairs)
     yield from ((letter, pair) for letter, pair in product(letters, pairs))
-
-
-FAMILIES = ("bert", "gemma3", "gpt2", "mixtral", "phi3", "qwen2-tied", "qwen3", "t5")
-
-
-def make_family(name: str, folder: Path, seed: int) -> Path:
-    """A tiny checkpoint of another family with random weights, saved by transformers itself (weights and configs)."""
-    import torch
-    import transformers
-
-    model_class, config = _family(name)
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        model = getattr(transformers, model_class)(config)
-        model.to(torch.bfloat16).save_pretrained(folder)
-    return folder
-
-
-def _family(name: str) -> tuple[str, Any]:
-    """The transformers class and a small config of one of ``FAMILIES``."""
-    import transformers as hf
-
-    decoder = {
-        "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "vocab_size": 320, "max_position_embeddings": 128, "bos_token_id": 1,
-        "eos_token_id": 2, "pad_token_id": 0,
-    }  # fmt: skip
-    head = {"head_dim": 8}
-    mixed = ["full_attention", "full_attention", "sliding_attention", "sliding_attention"]
-    windows = {"use_sliding_window": True, "max_window_layers": 2, "sliding_window": 32, "layer_types": mixed}
-    experts = {"num_local_experts": 4, "num_experts_per_tok": 2}
-    small_t5 = {
-        "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_decoder_layers": 3, "num_heads": 4,
-        "vocab_size": 320, "decoder_start_token_id": 0,
-    }  # fmt: skip
-    small_bert = {
-        "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4,
-        "vocab_size": 320, "max_position_embeddings": 64,
-    }  # fmt: skip
-    small_gpt2 = {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 64, "vocab_size": 320}
-    makers: dict[str, Any] = {
-        "bert": lambda: ("BertForMaskedLM", hf.BertConfig(**small_bert)),
-        "gemma3": lambda: ("Gemma3ForCausalLM", hf.Gemma3TextConfig(**decoder, **head, sliding_window=32)),
-        "gpt2": lambda: ("GPT2LMHeadModel", hf.GPT2Config(**small_gpt2, bos_token_id=1, eos_token_id=2)),
-        "mixtral": lambda: ("MixtralForCausalLM", hf.MixtralConfig(**decoder, **experts)),
-        "phi3": lambda: ("Phi3ForCausalLM", hf.Phi3Config(**decoder)),
-        "qwen2-tied": lambda: ("Qwen2ForCausalLM", hf.Qwen2Config(**decoder, tie_word_embeddings=True)),
-        "qwen3": lambda: ("Qwen3ForCausalLM", hf.Qwen3Config(**decoder, **head, **windows)),
-        "t5": lambda: ("T5ForConditionalGeneration", hf.T5Config(**small_t5)),
-    }
-    return makers[name]()

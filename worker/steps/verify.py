@@ -13,7 +13,6 @@ from app.recipe.findings import Refused, refuse
 from worker.steps.watch import Watch
 
 INDEX = "model.safetensors.index.json"
-_LAYER_COUNTS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 
 
 def verify(plan: Plan, out: Path, watch: Watch) -> None:
@@ -27,7 +26,8 @@ def verify(plan: Plan, out: Path, watch: Watch) -> None:
         raise _bad("", "A tensor is in two files.")
     if INDEX in plan.texts or len(plan.shards) > 1:
         _check_index(_read_json(out, INDEX), seen)
-    _check_config(plan, _read_json(out, "config.json"))
+    if _read(out, "config.json") != plan.texts["config.json"].encode():
+        raise _bad("config.json", "config.json is not what was planned.")
     watch.log(f"All {len(seen)} tensors are in place.")
 
 
@@ -55,23 +55,25 @@ def _check_index(index: Mapping[str, Any], seen: Mapping[str, str]) -> None:
         raise _bad(INDEX, "The index does not name each tensor's file.")
 
 
-def _check_config(plan: Plan, config: Mapping[str, Any]) -> None:
-    """The number of layers, where the config tells it in one of the usual words."""
-    layers = {step.layer for step in plan.steps() if step.layer is not None}
-    told = {name: config[name] for name in _LAYER_COUNTS if isinstance(config.get(name), int)}
-    for name, count in told.items():
-        if layers and count != len(layers):
-            raise _bad("config.json", f"config.json says {name} = {count}, but there are {len(layers)} layers.")
-
-
 def _read_json(out: Path, name: str) -> Mapping[str, Any]:
     try:
-        content = json.loads((out / name).read_bytes())
-    except (OSError, ValueError):
-        raise _bad(name, f"{name} cannot be read back.") from None
+        content = json.loads(_read(out, name))
+    except ValueError:
+        raise _unreadable(name) from None
     if not isinstance(content, dict):
         raise _bad(name, f"{name} is not an object.")
     return content
+
+
+def _read(out: Path, name: str) -> bytes:
+    try:
+        return (out / name).read_bytes()
+    except OSError:
+        raise _unreadable(name) from None
+
+
+def _unreadable(name: str) -> Refused:
+    return _bad(name, f"{name} cannot be read back.")
 
 
 def _bad(where: str, text: str) -> Refused:
