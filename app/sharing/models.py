@@ -21,5 +21,7 @@ class SharedRecipe(Base):
     title: Mapped[str] = mapped_column(Text)
     text: Mapped[str] = mapped_column(Text)
     forked_from: Mapped[str | None] = mapped_column(ForeignKey("shared_recipe.id"))
+    layers: Mapped[int | None]
+    """How many layers the result had in the builder that shared it, for drawing; the text alone often does not say."""
     shared_at: Mapped[float] = mapped_column(Double)
     """Unix seconds."""

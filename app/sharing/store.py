@@ -30,7 +30,9 @@ class SharedRecipes:
         self._sessions = sessions
         self._clock = clock
 
-    def share(self, recipe: Recipe, title: str, forked_from: str | None = None) -> SharedRecipe:
+    def share(
+        self, recipe: Recipe, title: str, forked_from: str | None = None, layers: int | None = None
+    ) -> SharedRecipe:
         """Give a recipe a link. One that has a link keeps it, with its first title and origin."""
         known = self.get(share_id(recipe))
         if known is not None:
@@ -42,6 +44,7 @@ class SharedRecipes:
             title=title,
             text=write_recipe(recipe),
             forked_from=origin.id if origin else None,
+            layers=layers,
             shared_at=self._clock(),
         )
         try:

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from app.accounts.vault import Vault
 from app.db import make_engine, migrate, sessions
+from app.drafts.store import Drafts
 from app.hub.client import HubClient
 from app.jobs.events import connect
 from app.jobs.queue import Queue
@@ -38,6 +39,7 @@ class Services:
     library: Library
     artifacts: Artifacts
     shared: SharedRecipes
+    drafts: Drafts
     redis: Redis
     stopping: Stopping = field(default_factory=Stopping)
     streams: StreamLimit = field(default_factory=StreamLimit)
@@ -57,7 +59,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     library = Library(HubClient(settings.hub_endpoint), LocalRoots(settings.model_roots))
     artifacts = LocalArtifacts(settings.artifacts)
     services = Services(
-        settings, engine, jobs, queue, Vault(settings, made), library, artifacts, SharedRecipes(made), redis
+        settings, engine, jobs, queue, Vault(settings, made), library, artifacts, SharedRecipes(made), Drafts(made),
+        redis,
     )  # fmt: skip
     try:
         with services.stopping.watching():

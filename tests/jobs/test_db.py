@@ -12,6 +12,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
 import app.accounts.vault
+import app.drafts.models
 import app.jobs.models
 import app.sharing.models  # noqa: F401  (their tables belong to the metadata)
 from app.db import Base, Sessions, make_engine, migrate
