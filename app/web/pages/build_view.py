@@ -17,10 +17,12 @@ from app.web.pages.curve_desk import CurveDesk, curve_desk
 from app.web.pages.draft import Draft
 from app.web.pages.loom_rows import curve_picture, letters_of, loom_picture
 from app.web.pages.method_groups import method_groups, paper_link
+from app.web.pages.method_view import method_picture
 from app.web.pages.parent_cards import ParentCard, parent_cards
-from app.web.pages.pictures import stack, vectors
+from app.web.pages.pictures import stack
 from app.web.pages.pictures.curves import CurvePicture
 from app.web.pages.pictures.loom import LoomPicture
+from app.web.pages.pictures.method import MethodPicture
 from app.web.pages.titles import title_of
 from app.web.rendering import byte_size, duration
 
@@ -57,7 +59,7 @@ class BuildPage:
     loom: LoomPicture | None
     curves: CurvePicture | None
     desk: CurveDesk | None
-    vectors: vectors.VectorPicture | None
+    vectors: MethodPicture | None
     blocks: tuple[stack.Block, ...]
     dtype: str
     seed: str
@@ -140,7 +142,7 @@ def build_page(
         loom=loom,
         curves=curve_picture(checked.plan, letters, loom) if checked and checked.plan and loom else None,
         desk=curve_desk(checked.plan, form, loom) if checked and checked.plan and loom else None,
-        vectors=_vectors(form),
+        vectors=method_picture(form),
         blocks=stack.draw(recipe, {one.model: one.letter for one in form.parents}) if form.parents else (),
         dtype=recipe.dtype or "",
         seed="" if recipe.seed is None else str(recipe.seed),
@@ -165,28 +167,6 @@ def _field(finding: Finding) -> str:
 def _homeless(problems: Sequence[Finding]) -> tuple[Finding, ...]:
     """Remarks that no field of the form can show."""
     return tuple(one for one in problems if not _field(one).startswith(("parent.", "shared.")))
-
-
-def _vectors(form: FormView) -> vectors.VectorPicture | None:
-    base = next((one for one in form.parents if one.is_base), None)
-    lettered = [one for one in form.parents if one.letter]
-    shown = [
-        vectors.Parent(one.letter, _number(one.knobs, "weight", 1.0), _number(one.knobs, "density", 1.0))
-        for one in lettered
-    ]
-    settings = {one.parameter.name: _number(form.shared, one.parameter.name, 0.0) for one in form.shared}
-    return vectors.draw(form.method.name, shown, settings, base_letter=base.letter if base else "A")
-
-
-def _number(knobs: Sequence[Knob], name: str, otherwise: float) -> float:
-    """A knob's value; of a curve the mean, of a switch 0 or 1."""
-    knob = next((one for one in knobs if one.parameter.name == name), None)
-    if knob is None or knob.ruled or not knob.text:
-        return otherwise
-    if knob.parameter.kind == "boolean":
-        return 1.0 if knob.text == "true" else 0.0
-    values = [float(piece) for piece in knob.text.split(",") if piece.strip()]
-    return sum(values) / len(values)
 
 
 def _tiles(checked: Preflight) -> tuple[Tile, ...]:

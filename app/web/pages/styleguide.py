@@ -8,13 +8,14 @@ from math import exp, sin
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from app.recipe.catalogue import METHODS, Method, Parameter
+from app.recipe.catalogue import METHODS, Parameter
 from app.recipe.findings import Finding
 from app.recipe.knobs import FilterField, Knob
 from app.recipe.schema import ModelRef, Recipe, Slice, Source
 from app.web.dependencies import TemplatesDep
 from app.web.pages.job_stages import StageView
-from app.web.pages.pictures import curves, loom, sparkline, stack, vectors
+from app.web.pages.pictures import curves, loom, sparkline, stack
+from app.web.pages.pictures.method import example
 from app.web.pages.pictures.threads import COLOURS, thread
 from app.web.pages.workers import WorkersPill
 
@@ -32,7 +33,7 @@ def show(request: Request, templates: TemplatesDep) -> HTMLResponse:
         colours=[("base", "t-base"), *((letter, thread(letter)) for letter in COLOURS)],
         knobs=_knobs(), findings=_findings(), stages=_stages(), now=time.time(),
         loom=picture, cover=picture.cover((str(layer), name) for layer in range(14, _LAYERS) for name in _COLUMNS),
-        curves=_curves(picture), vectors=[(method, _vectors(method)) for method in METHODS.values()],
+        curves=_curves(picture), vectors=[(method, example(method)) for method in METHODS.values()],
         blocks=_blocks(), spark=sparkline.draw([1.0 + 0.3 * sin(index / 4) for index in range(60)]),
         workers=WorkersPill("1 worker · CPU", "good", 1),
     )  # fmt: skip
@@ -57,15 +58,6 @@ def _curves(picture: loom.LoomPicture) -> curves.CurvePicture | None:
         for index, letter in enumerate("ABC")
     ]
     return curves.draw("weight", lines, picture.spots, picture.height)
-
-
-def _vectors(method: Method) -> vectors.VectorPicture | None:
-    parents = [vectors.Parent("A", 0.55, 0.5), vectors.Parent("B", 0.6, 0.5), vectors.Parent("C", 0.3, 0.3)]
-    settings = {
-        one.name: float(one.default) for one in method.parameters if isinstance(one.default, (bool, int, float))
-    }
-    settings |= {one.name: 0.4 * one.high for one in method.parameters if one.name == "t"}
-    return vectors.draw(method.name, parents[: method.max_parents or 3], settings, base_letter="A")
 
 
 def _blocks() -> tuple[stack.Block, ...]:
