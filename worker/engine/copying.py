@@ -75,12 +75,11 @@ def _copy_bytes(work: Work, source: Source) -> None:
 
 def _share(work: Work, source: Source, done: int, size: int) -> int:
     """Copies inside the kernel; 0 when that is not possible here (or the source ends, which a read then tells)."""
-    if not hasattr(os, "copy_file_range"):
+    descriptor = source.file.descriptor
+    if descriptor is None or not hasattr(os, "copy_file_range"):
         return 0
     try:
-        return os.copy_file_range(
-            source.file.descriptor, work.output.descriptor, size, source.begin + done, work.offset + done
-        )
+        return os.copy_file_range(descriptor, work.output.descriptor, size, source.begin + done, work.offset + done)
     except OSError as error:
         if error.errno in _CANNOT_SHARE:
             return 0

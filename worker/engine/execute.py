@@ -19,7 +19,7 @@ from worker.engine.crew import Bench, Crew
 from worker.engine.dtypes import ITEMSIZE
 from worker.engine.methods import METHODS
 from worker.engine.output import OutputFile, Written
-from worker.engine.sources import Source, Sources
+from worker.engine.sources import Place, Source, Sources
 from worker.engine.work import Work
 
 __all__ = ["Progress", "Written", "execute"]
@@ -41,7 +41,7 @@ class Progress:
 
 def execute(
     plan: Plan,
-    folders: Sequence[Path],
+    places: Sequence[Path | Place],
     out: Path,
     *,
     device: str = "cpu",
@@ -55,10 +55,11 @@ def execute(
 ) -> tuple[Written, ...]:
     """Writes the shards of ``plan`` into the folder ``out``, each whole or not at all; returns what was written.
 
-    ``folders[i]`` holds the files of ``plan.parents[i]``. ``device``: ``cpu``, ``cuda`` (``cuda:1``) or
-    ``torch:cpu``. ``threads``: by default the processor's cores, at least 2, at most 8. ``chunk``: elements worked on
-    at a time; neither it nor the threads change the result. ``finished``: shards of an earlier attempt, not made
-    again when the file is there with the right size. While being written a shard is called ``<file><suffix>``.
+    ``places[i]`` holds the files of ``plan.parents[i]``: a folder, or whatever can open them. ``device``: ``cpu``,
+    ``cuda`` (``cuda:1``) or ``torch:cpu``. ``threads``: by default the processor's cores, at least 2, at most 8.
+    ``chunk``: elements worked on at a time; neither it nor the threads change the result. ``finished``: shards of an
+    earlier attempt, not made again when the file is there with the right size. While being written a shard is called
+    ``<file><suffix>``.
 
     Arithmetic is in fp32 on the inputs as they are stored; only fp64 inputs are rounded to fp32 before it, and fp64
     results hold fp32 values (tensors that are merely copied keep every bit). Results are rounded once, to nearest even.
@@ -70,7 +71,7 @@ def execute(
     Raises Refused with code ``not-finite`` (NaN or infinite values in a parent or in the result), ``parent-changed``,
     ``parents-differ``, ``disk-full``, ``no-gpu``; OSError for failing disks.
     """
-    run = _Run(plan, folders, out, suffix, _Ledger(plan, on_progress, check))
+    run = _Run(plan, places, out, suffix, _Ledger(plan, on_progress, check))
     out.mkdir(parents=True, exist_ok=True)
     run.backend = open_backend(device, plan, chunk)
     written: list[Written] = []
@@ -144,21 +145,21 @@ class _Run:
 
     backend: Any
 
-    def __init__(self, plan: Plan, folders: Sequence[Path], out: Path, suffix: str, ledger: _Ledger) -> None:
-        if len(folders) != len(plan.parents):
-            raise ValueError(f"{len(folders)} folders for {len(plan.parents)} parents")
+    def __init__(self, plan: Plan, places: Sequence[Path | Place], out: Path, suffix: str, ledger: _Ledger) -> None:
+        if len(places) != len(plan.parents):
+            raise ValueError(f"{len(places)} places for {len(plan.parents)} parents")
         self.out = out
         self.suffix = suffix
         self.ledger = ledger
         self.seed = plan.seed
-        self.sources = Sources(plan, folders)
+        self.sources = Sources(plan, places)
 
     def make_shard(self, shard: Shard, crew: Crew) -> Written:
         with self.sources as sources, OutputFile(self.out, shard, self.suffix) as output:
             self.ledger.wrote(len(shard.header))
             tasks = []
             for index in range(len(shard.steps)):
-                inputs = tuple(sources.open(one) for one in shard.steps[index].every_input)
+                inputs = tuple(sources.open(one, index) for one in shard.steps[index].every_input)
                 tasks.append(partial(self._make_tensor, output, index, inputs, crew))
             crew.run(tasks, self.ledger.beat)
             sources.check_unchanged()
@@ -176,5 +177,7 @@ class _Run:
             copy(work)
         else:
             METHODS["passthrough" if step.method == "copy" else step.method](work)
+        for source in sources:
+            source.release()
         output.tensor_done(index)
         self.ledger.tensor_done(step.name)

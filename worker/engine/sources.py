@@ -1,23 +1,73 @@
-"""Reading the parents' tensors: positional reads from open files, and noticing files that change meanwhile."""
+"""Reading the parents' tensors: positional reads from files wherever they lie, and noticing those that change."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from app.planning.plan import Input, Plan
 from app.recipe.findings import Refused, refuse
 from worker.engine.dtypes import ITEMSIZE, Array, count_non_finite
 
-Stamp = tuple[int, int, int]
-"""Size, modification time in nanoseconds and inode of a file: equal stamps, same content."""
+
+class ByteFile(Protocol):
+    """One open file of a parent, on this machine or elsewhere. Read by several threads at once.
+
+    ``label``: the parent's reference, for messages. ``size`` in bytes. ``descriptor``: for copies inside the kernel,
+    None when the file is not on this machine. ``stamp``: equal stamps, same content; None when that is not known.
+    """
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def descriptor(self) -> int | None: ...
+
+    @property
+    def stamp(self) -> Hashable: ...
+
+    def expect(self, begin: int, end: int, turn: int) -> None:
+        """Bytes that will be read, told for everything an output shard needs before the first read. ``turn``: the place
+        in the order in which they are wanted."""
+
+    def read(self, into: memoryview, offset: int) -> None:
+        """Fills ``into`` from the absolute byte ``offset``. Raises Refused(parent-changed), or why it cannot be had."""
+
+    def release(self, begin: int, end: int) -> None:
+        """Bytes that were expected are not read any more; as often as they were expected."""
+
+    def check_unchanged(self) -> None:
+        """Raises Refused(parent-changed) when the file was written to since it was opened."""
+
+    def close(self) -> None: ...
+
+
+class Place(Protocol):
+    """Where a parent's files can be opened."""
+
+    def open(self, file: str, label: str, size: int | None) -> ByteFile:
+        """``size``: what the file should have. Raises Refused(parent-changed)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A parent on this machine."""
+
+    path: Path
+
+    def open(self, file: str, label: str, size: int | None) -> SourceFile:
+        return SourceFile(self.path / file, label, size)
 
 
 class SourceFile:
-    """One open shard of a parent. ``label`` is the parent's reference, for messages; ``size`` what it should have."""
+    """An open file on this machine. Its stamp is size, time of change in nanoseconds, and inode."""
 
     def __init__(self, path: Path, label: str, size: int | None) -> None:
         self.path = path
@@ -27,24 +77,25 @@ class SourceFile:
         except FileNotFoundError:
             raise self.changed("is gone") from None
         self.stamp = self._stamp()
-        if size is not None and self.stamp[0] != size:
+        self.size = self.stamp[0]
+        if size is not None and self.size != size:
             self.close()
-            raise self.changed(f"has {self.stamp[0]} bytes instead of {size}")
+            raise self.changed(f"has {self.size} bytes instead of {size}")
 
-    def _stamp(self) -> Stamp:
+    def _stamp(self) -> tuple[int, int, int]:
         facts = os.fstat(self.descriptor)
         return (facts.st_size, facts.st_mtime_ns, facts.st_ino)
 
     def changed(self, how: str) -> Refused:
-        return refuse(
-            "parent-changed",
-            self.label,
-            f"The file {self.path.name} of {self.label} {how}: it changed after the merge was planned.",
-            "Restore or fetch the parent again, leave its files alone during the merge, and start once more.",
-        )
+        return parent_changed(self.path.name, self.label, how)
+
+    def expect(self, begin: int, end: int, turn: int) -> None:
+        """Nothing to prepare: the system reads ahead."""
+
+    def release(self, begin: int, end: int) -> None:
+        """Nothing is held."""
 
     def read(self, into: memoryview, offset: int) -> None:
-        """Fills ``into`` from the absolute byte ``offset``. Raises Refused(parent-changed) when the file ends."""
         done = 0
         while done < len(into):
             count = os.preadv(self.descriptor, [into[done:]], offset + done)
@@ -60,16 +111,25 @@ class SourceFile:
         os.close(self.descriptor)
 
 
+def parent_changed(file: str, label: str, how: str) -> Refused:
+    return refuse(
+        "parent-changed",
+        label,
+        f"The file {file} of {label} {how}: it changed after the merge was planned.",
+        "Restore or fetch the parent again, leave its files alone during the merge, and start once more.",
+    )
+
+
 class Source:
-    """One input tensor on disk."""
+    """One input tensor."""
 
-    __slots__ = ("begin", "dtype", "elements", "file", "itemsize", "name")
+    __slots__ = ("begin", "dtype", "elements", "end", "file", "itemsize", "name")
 
-    def __init__(self, file: SourceFile, one: Input) -> None:
+    def __init__(self, file: ByteFile, one: Input) -> None:
         self.file = file
         self.name = one.tensor.name
         self.dtype = one.tensor.dtype
-        self.begin = one.tensor.begin
+        self.begin, self.end = one.tensor.begin, one.tensor.end
         self.elements = one.tensor.elements
         self.itemsize = ITEMSIZE.get(self.dtype, 0)
 
@@ -81,6 +141,10 @@ class Source:
     def read(self, into: memoryview, start: int) -> None:
         """Fills ``into`` with elements from index ``start`` on."""
         self.file.read(into, self.begin + start * self.itemsize)
+
+    def release(self) -> None:
+        """The tensor it was opened for is made."""
+        self.file.release(self.begin, self.end)
 
     def count_non_finite(self, buffer: Array) -> int:
         """Counts NaN and infinite values of the whole tensor; ``buffer`` (uint8) is used to read through."""
@@ -94,13 +158,13 @@ class Source:
 
 
 class Sources:
-    """The open files of the parents that one output shard needs."""
+    """The open files of the parents that one output shard needs. ``places[i]`` holds the files of parent ``i``."""
 
-    def __init__(self, plan: Plan, folders: Sequence[Path]) -> None:
+    def __init__(self, plan: Plan, places: Sequence[Path | Place]) -> None:
         self._plan = plan
-        self._folders = folders
-        self._files: dict[tuple[int, str], SourceFile] = {}
-        self._stamps: dict[tuple[int, str], Stamp] = {}
+        self._places = [Folder(place) if isinstance(place, Path) else place for place in places]
+        self._files: dict[tuple[int, str], ByteFile] = {}
+        self._stamps: dict[tuple[int, str], Hashable] = {}
         self._sizes = {
             (parent, file.name): file.size for parent, facts in enumerate(plan.parents) for file in facts.files
         }
@@ -111,19 +175,23 @@ class Sources:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
-    def open(self, one: Input) -> Source:
+    def open(self, one: Input, turn: int = 0) -> Source:
         """The tensor of ``one``, its file opened when it is not yet. Not for use by several threads at once."""
-        key = (one.parent, one.tensor.file)
-        if key not in self._files:
-            path = self._folders[one.parent] / one.tensor.file
-            file = SourceFile(path, self._plan.parents[one.parent].ref, self._sizes.get(key))
-            self._files[key] = file
-            if self._stamps.setdefault(key, file.stamp) != file.stamp:
-                raise file.changed("was written to")
-        file = self._files[key]
-        if file.stamp[0] < one.tensor.end:
-            raise file.changed("is too short")
+        file = self._file(one.parent, one.tensor.file)
+        if file.size < one.tensor.end:
+            raise parent_changed(one.tensor.file, file.label, "is too short")
+        file.expect(one.tensor.begin, one.tensor.end, turn)
         return Source(file, one)
+
+    def _file(self, parent: int, name: str) -> ByteFile:
+        key = (parent, name)
+        if key not in self._files:
+            label = self._plan.parents[parent].ref
+            file = self._places[parent].open(name, label, self._sizes.get(key))
+            self._files[key] = file
+            if file.stamp is not None and self._stamps.setdefault(key, file.stamp) != file.stamp:
+                raise parent_changed(name, label, "was written to")
+        return self._files[key]
 
     def check_unchanged(self) -> None:
         """Raises Refused(parent-changed) when a file was written to since it was first opened."""
