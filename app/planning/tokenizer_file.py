@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from app.planning.strict_json import BadJson, depth, load_object
@@ -45,8 +45,10 @@ class TokenizerFile:
         return [pair for pair in pairs if pair is not None and pair[0] + pair[1] in tokens]
 
 
+# Large vocabularies take most of a second to read, and a recipe is checked at every change.
+@lru_cache(maxsize=4)
 def read_tokenizer(text: str) -> TokenizerFile | None:
-    """None when the text is not a tokenizer.json of a kind that is known."""
+    """None when the text is not a tokenizer.json of a kind that is known. The value is shared: not to be changed."""
     try:
         content = load_object(text.encode())
         model, listed = content.get("model"), content.get("added_tokens")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from app.planning.facts import ModelFacts
@@ -22,6 +23,7 @@ class Vocabulary:
     added: frozenset[str]
 
 
+@lru_cache(maxsize=4)
 def read_vocabulary(text: str) -> Vocabulary | None:
     """The vocabulary of a tokenizer.json; None when the text holds none."""
     try:
