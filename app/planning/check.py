@@ -35,7 +35,7 @@ def check(recipe: Recipe, facts: Mapping[ModelRef, ModelFacts]) -> tuple[Finding
     models = _donor_first(recipe, {str(ref): facts[ref] for ref in refs})
     found: list[Finding] = [*check_requirements(recipe, method)]
     if len(models) > 1:
-        found += _architecture(models)
+        found += () if recipe.modules else _architecture(models)
         found += _tokenizers(recipe, models)
         found += _settings(models)
         found += _dtypes(recipe, models)

@@ -29,7 +29,7 @@ _DTYPE_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "b
 class Target:
     """What the result is like. ``dtype`` is a safetensors name; ``rows`` of the token embedding, None if there is
     none; ``donor_rows`` the same in the donor; ``untied``: the result has a head of its own; ``donor_head``: the
-    donor has a head tensor."""
+    donor has a head tensor; ``stack``: its layers, ``parts``: those of its parts, where they were put together anew."""
 
     dtype: str | None
     rows: int | None = None
@@ -37,6 +37,7 @@ class Target:
     untied: bool = False
     donor_head: bool = False
     stack: Stack | None = None
+    parts: tuple[Stack, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,8 @@ def repair_config(donor: Mapping[str, Any], target: Target) -> Repaired:
     config, dropped = clean_config(donor)
     edit = ConfigEdit(config)
     edit.changes += [Change(path, value, None) for path, value in dropped if path.rsplit(".")[-1] in _TOLD]
-    if target.stack is not None:
-        repair_layers(edit, target.stack)
+    for stack in (*([target.stack] if target.stack else []), *target.parts):
+        repair_layers(edit, stack)
     _repair_vocabulary(edit, target)
     _repair_head(edit, target)
     _repair_dtype(edit, target)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from app.planning.config_repair import Repaired, Target, repair_config
 from app.planning.layer_repair import Stack
 from app.planning.module_names import HEAD, outside_layers
-from app.planning.outline import Outline
+from app.planning.outline import Outline, PartStack
 from app.planning.parents import Parents, says_tied
 from app.planning.plan import Step
 from app.planning.shards import nbytes
@@ -46,9 +46,14 @@ def result_config(parents: Parents, donor: int, laid_out: Outline, steps: Sequen
         untied=any(_own_head(parents, parent, heads) for parent in _used(steps)),
         donor_head=bool(heads & parents.facts[donor].tensors.keys()),
         stack=stack,
+        parts=tuple(_part_stack(parents, one) for one in laid_out.stacks),
     )
     repaired = repair_config(parents.facts[donor].config, target)
     return replace(repaired, findings=(*repaired.findings, *uneven))
+
+
+def _part_stack(parents: Parents, one: PartStack) -> Stack:
+    return Stack([(parents.facts[parent].config, layer) for parent, layer in one.origins], one.before, one.role)
 
 
 def _shapes(parents: Parents, parent: int) -> dict[str, tuple[int, ...]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from app.planning.config_edit import ConfigEdit, part_at
 from app.planning.layers import LAYER_KEYS, layer_counts
+from app.planning.parts import AUDIO, DECODER, ENCODER, TEXT, VISION
 from app.recipe.findings import Finding
 
 Path = tuple[str, ...]
@@ -31,21 +32,23 @@ _STEP, _DENSE = "decoder_sparse_step", "mlp_only_layers"
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """How the result's layers came about: for each its origin, and how many layers the donor has."""
+    """How the result's layers came about: for each its origin, and how many layers the donor has. ``role`` is that of
+    the part they belong to (see ``parts``), empty when there is only one."""
 
     origins: Sequence[Origin]
     before: int
+    role: str = ""
 
 
 def repair_layers(edit: ConfigEdit, stack: Stack) -> None:
     """Layer count, one entry for each layer in every list that had one for each, and kinds told by number alone."""
-    path, before = _layer_part(edit.config, stack.before)
+    path, before = _layer_part(edit.config, stack.before, stack.role)
     part, after = edit.part(path), len(stack.origins)
     kinds = {**_attention_kinds(part, path, stack), **_expert_kinds(part, path, stack)}
     for key, value in list(part.items()):
         if key in kinds:
             continue
-        if key in LAYER_KEYS and value == before:
+        if key in LAYER_KEYS and value == before and _counts(stack.role, path, key):
             edit.set(path, key, after)
         elif key == "max_window_layers" and type(value) is int:
             edit.set(path, key, after if value >= before else min(value, after))
@@ -72,11 +75,20 @@ def layer_marks(config: Mapping[str, Any], layers: int) -> list[tuple[Any, ...]]
     ]  # fmt: skip
 
 
-def _layer_part(config: Mapping[str, Any], before: int) -> tuple[Path, int]:
+def _layer_part(config: Mapping[str, Any], before: int, role: str = "") -> tuple[Path, int]:
     """The part of the config that counts the layers, and its count (which may leave extra layers in the file out)."""
-    counts = list(layer_counts(config))
+    counts = [one for one in layer_counts(config) if _counts(role, one[0], one[1])]
     path, _, count = next((one for one in counts if one[2] == before), counts[0] if counts else ((), "", before))
     return path, count
+
+
+def _counts(role: str, path: Path, key: str) -> bool:
+    """Whether a number of layers at ``path`` may be that of a part in this role."""
+    where = ".".join(path)
+    if role in (ENCODER, DECODER):
+        return ("decoder" in where or "decoder" in key) == (role == DECODER)
+    seen, heard = "vis" in where, "audio" in where
+    return {TEXT: not (seen or heard), VISION: seen, AUDIO: heard}.get(role, True)
 
 
 def _per_layer(key: str, value: Any, before: int) -> bool:

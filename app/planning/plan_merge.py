@@ -65,7 +65,8 @@ def make_plan(
     told_of = _about_tokenizer(recipe, joined)
     about = modular.findings if modular else tuple(_unused_base(recipe, parents, donor))
     noticed = (*about, *told_of, *maker.ledger.findings())
-    beside = _files_beside(recipe, parents, donor, laid_out, steps, joined)
+    named = outline_modules(recipe, method, parents).parents if modular else parents
+    beside = _files_beside(recipe, named, donor, laid_out, steps, joined)
     chosen = _seed(recipe, seed)
     text = write_recipe(pin(recipe, facts, chosen if method.random else None))
     shards = lay_out(steps, shard_bytes, {"format": "pt", "weightloom": text})

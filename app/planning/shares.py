@@ -103,9 +103,11 @@ def _number(one: Input, name: str, default: float) -> float:
 
 
 def _structure(plan: Plan) -> Structure:
-    """The layers of a parent whose weights go in; the result's are named alike."""
-    first = next((step.every_input[0].parent for step in plan.steps()), 0)
-    return read_structure(plan.parents[first])
+    """The layers of a parent whose weights go in and whose layers are called as the result's."""
+    stacks = {position(step.name).prefix for step in plan.steps() if step.layer is not None}
+    used = dict.fromkeys(one.parent for step in plan.steps() for one in step.every_input)
+    found = [read_structure(plan.parents[parent]) for parent in used]
+    return next((one for one in found if one.main in stacks), found[0] if found else read_structure(plan.parents[0]))
 
 
 def _place(step: Step, structure: Structure) -> tuple[int | None, str]:

@@ -6,9 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from app.planning.facts import MERGEABLE, TensorFacts
+from app.planning.fitting import size
+from app.planning.groups import Member
+from app.planning.layers import Structure
 from app.planning.ledger import TENSORS, Ledger
 from app.planning.module_names import HEAD, outside_layers
-from app.planning.outline import Member, Wanted, size
+from app.planning.outline import Kept, Wanted
 from app.planning.parents import Parents, says_untied
 from app.planning.plan import Input, Step, Values
 from app.planning.values import check_values, parent_values, tensor_values
@@ -59,6 +62,16 @@ class StepMaker:
         if single is not None:
             return self._single(wanted, single)
         return self._merged(wanted, present) if allowed else None
+
+    def keep(self, kept: Kept, structure: Structure) -> Iterator[Step]:
+        """Tensors taken over as they are, since no module of the recipe speaks of them."""
+        who = self.parents.name(kept.parent)
+        for name in kept.names:
+            text = f"No module holds {TENSORS}: taken from {who} unchanged."
+            self.ledger.note(Finding("info", "kept", who, text), name)
+            member = Member(kept.parent, name)
+            wanted = Wanted(name, (member,), None, (), 0.0, structure.place(name).layer)
+            yield self._single(wanted, _Part(member, self.parents.facts[kept.parent].tensors[name]))
 
     def _present(self, wanted: Wanted) -> _Present:
         found = {

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import MappingProxyType
 
+from app.planning.groups import Member
 from app.planning.ledger import TENSORS, Ledger
-from app.planning.outline import Member, Wanted
+from app.planning.outline import Wanted
 from app.planning.plan import NO_VALUES, Values
 from app.recipe.catalogue import Method
 from app.recipe.findings import Finding
