@@ -8,7 +8,7 @@ from types import MappingProxyType
 from app.recipe.catalogue import METHODS
 from app.recipe.findings import refuse
 from app.recipe.references import parse_reference
-from app.recipe.schema import ModelRef, Recipe, Rule, Source
+from app.recipe.schema import ModelRef, Recipe, Rule, Slice, Source
 
 
 def act(recipe: Recipe, action: str) -> Recipe:
@@ -43,15 +43,24 @@ def new_source(recipe: Recipe, model: ModelRef) -> Source:
 
 def add(recipe: Recipe, model: ModelRef) -> Recipe:
     """The recipe with one more parent; the first one of a method that needs a base becomes the base."""
-    if recipe.slices or recipe.modules:
-        raise refuse("stacked", "", "This recipe is made of slices.", "Add the model in the YAML.")
+    if recipe.modules:
+        raise refuse("made-of-modules", "", "This recipe merges the parts of models apart.", "Add it in the YAML.")
     if model in recipe.parents():
         raise refuse("already-there", str(model), f"{model} is already part of this merge.", "Pick another model.")
+    if recipe.slices:
+        return replace(recipe, slices=(*recipe.slices, _block_like(recipe, model)))
     method = METHODS.get(recipe.merge_method)
     if method and method.base == "required" and recipe.base_model is None:
         models = (*recipe.models, new_source(recipe, model)) if method.base_counts else recipe.models
         return replace(recipe, base_model=model, models=models)
     return replace(recipe, models=(*recipe.models, new_source(recipe, model)))
+
+
+def _block_like(recipe: Recipe, model: ModelRef) -> Slice:
+    """A block of a model whose number of layers nobody has looked up yet: as many as in the longest of the stack."""
+    ranges = [source.layers for piece in recipe.slices for source in piece.sources if source.layers]
+    layers = max(ranges, key=lambda one: one[1] - one[0], default=(0, 1))
+    return Slice((replace(new_source(recipe, model), layers=layers),))
 
 
 def remove(recipe: Recipe, model: ModelRef) -> Recipe:
@@ -61,7 +70,7 @@ def remove(recipe: Recipe, model: ModelRef) -> Recipe:
         base_model=None if recipe.base_model == model else recipe.base_model,
         models=tuple(source for source in recipe.models if source.model != model),
         slices=tuple(
-            replace(piece, sources=left)
+            replace(piece, sources=left, base_model=None if piece.base_model == model else piece.base_model)
             for piece in recipe.slices
             if (left := tuple(source for source in piece.sources if source.model != model))
         ),
@@ -82,6 +91,8 @@ def set_base(recipe: Recipe, model: ModelRef | None) -> Recipe:
     """The recipe with another base. The old base becomes an ordinary parent, the new one leaves the others' row
     unless the method counts the base among them."""
     method = METHODS.get(recipe.merge_method)
+    if recipe.slices:
+        return replace(recipe, base_model=model)
     models = recipe.models
     old = recipe.base_model
     if old is not None and old != model and old not in [source.model for source in models]:

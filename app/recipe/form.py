@@ -1,7 +1,7 @@
 """The recipe as a form and back: the fields a page shows, and what an edit of them makes of the recipe.
 
-The form covers what most merges need: parents, base, method, parameters. What it does not show (slices, switches set
-by filters, the tokenizer block) stays in the recipe untouched.
+The form covers what most merges need: parents, base, method, parameters, and the blocks of a stack (``stack_form``).
+What it does not show (modules, switches set by filters, the tokenizer block) stays in the recipe untouched.
 
 Field names: ``method``, ``name``, ``dtype``, ``seed``, ``base`` (index of the base among the parents, or empty),
 ``parent.0`` (a reference), ``parent.0.weight`` and ``shared.t`` (a number or a comma-separated curve). The same for
@@ -10,7 +10,7 @@ the modules with "mlp" in their name: ``parent.0.weight|mlp``; empty removes it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -20,6 +20,7 @@ from app.recipe.findings import Finding, Refused
 from app.recipe.knobs import Knob, apply_knobs, make_knob, setting_shown, source_knobs, source_scopes, with_required
 from app.recipe.references import parse_reference
 from app.recipe.schema import ModelRef, Parameters, Recipe, Source
+from app.recipe.stack_form import apply_blocks
 
 THREADS = "ABCDEFGHIJKLMNOP"
 """The letters of the parents, in order; the base has none."""
@@ -46,8 +47,11 @@ class FormView:
     """Made of slices or modules: the parents are shown, their layers are not edited here."""
 
 
-def view(recipe: Recipe) -> FormView:
-    """What the form shows of a recipe. A recipe without models yet shows an empty list of parents."""
+def view(recipe: Recipe, order: Sequence[str] = ()) -> FormView:
+    """What the form shows of a recipe. A recipe without models yet shows an empty list of parents.
+
+    ``order``: the parents of a stack as they were shown before, so that moving blocks changes nobody's letter.
+    """
     method = METHODS.get(recipe.merge_method) or METHODS["linear"]
     stacked = bool(recipe.slices or recipe.modules)
     by_model: dict[ModelRef, Source] = {}
@@ -55,7 +59,7 @@ def view(recipe: Recipe) -> FormView:
         by_model.setdefault(source.model, source)
     letters = iter(THREADS)
     parents = []
-    for index, model in enumerate(recipe.parents()):
+    for index, model in _in_order(recipe, order if recipe.slices else ()):
         is_base = model == recipe.base_model
         letter = "" if is_base and method.base == "required" and not method.base_counts else next(letters, "?")
         listed = by_model.get(model)
@@ -77,7 +81,14 @@ def view(recipe: Recipe) -> FormView:
         for parameter in method.parameters
         if parameter.scope == "tensor"
     )
-    return FormView(method, tuple(parents), shared, most is None or count < most, stacked)
+    takes_more = not recipe.modules and (bool(recipe.slices) or most is None or count < most)
+    return FormView(method, tuple(parents), shared, takes_more, stacked)
+
+
+def _in_order(recipe: Recipe, order: Sequence[str]) -> list[tuple[int, ModelRef]]:
+    """The parents with their indexes: those in ``order`` first."""
+    places = {name: place for place, name in enumerate(order)}
+    return sorted(enumerate(recipe.parents()), key=lambda one: places.get(str(one[1]), len(places)))
 
 
 def apply(recipe: Recipe, fields: Mapping[str, str]) -> tuple[Recipe, tuple[Finding, ...]]:
@@ -90,6 +101,7 @@ def apply(recipe: Recipe, fields: Mapping[str, str]) -> tuple[Recipe, tuple[Find
     recipe = replace(recipe, **_plain_fields(fields, findings))
     if not recipe.slices and not recipe.modules:
         recipe = _apply_parents(recipe, fields, method, findings)
+    recipe = apply_blocks(recipe, fields, method, findings)
     shared = apply_knobs(recipe.parameters, fields, "shared", method, ("tensor",), findings)
     complete = with_required(shared, method, ("tensor",))
     return replace(recipe, parameters=complete), tuple(findings)
@@ -161,5 +173,12 @@ def _with_method(recipe: Recipe, method: Method) -> Recipe:
     def known(parameters: Parameters) -> Parameters:
         return MappingProxyType({name: setting for name, setting in parameters.items() if method.parameter(name)})
 
-    models = tuple(replace(source, parameters=known(source.parameters)) for source in recipe.models)
-    return replace(recipe, merge_method=method.name, models=models, parameters=known(recipe.parameters))
+    def of(sources: tuple[Source, ...]) -> tuple[Source, ...]:
+        return tuple(replace(source, parameters=known(source.parameters)) for source in sources)
+
+    slices = tuple(
+        replace(piece, sources=of(piece.sources), parameters=known(piece.parameters)) for piece in recipe.slices
+    )
+    return replace(
+        recipe, merge_method=method.name, models=of(recipe.models), slices=slices, parameters=known(recipe.parameters)
+    )

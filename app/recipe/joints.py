@@ -1,0 +1,53 @@
+"""What happens where one block of a stack ends and the next begins, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from app.recipe.schema import ModelRef, Slice, Source
+
+Kind = Literal["on", "twice", "jump", "back", "empty"]
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """``on``: goes on with the next layer. ``twice``: layers come a second time. ``jump``: layers are left out.
+    ``back``: goes on far below. ``empty``: one of the two has no layers."""
+
+    kind: Kind
+    text: str
+
+
+def joint(lower: Slice, upper: Slice, letters: Mapping[ModelRef, str]) -> Joint:
+    """From the last layer of ``lower`` to the first of ``upper``. ``letters``: what the parents are called."""
+    below, above = _pair(lower, upper)
+    if below is None or above is None or not below.layers or not above.layers:
+        return Joint("empty", "no layers")
+    (start, end), (first, stop) = below.layers, above.layers
+    if start == end or first == stop:
+        return Joint("empty", "a block without layers")
+    last, low, high = end - 1, max(start, first), min(end, stop) - 1
+    one, other = letters.get(below.model, "") or "the base", letters.get(above.model, "") or "the base"
+    same = below.model == above.model
+    if first == end:
+        return Joint("on", f"goes on with layer {first}" if same else f"goes on in {other} with layer {first}")
+    if low <= high:
+        run = f"layer {low}" if low == high else f"layers {low}–{high}"
+        return Joint("twice", f"{run} twice" if same else f"{run} twice: from {one}, then from {other}")
+    verb = "jumps" if first > end else "goes back"
+    way = f"from {last} to {first}" if same else f"from {one} {last} to {other} {first}"
+    if first < end:
+        return Joint("back", f"{verb} {way}")
+    gap = f"layer {end}" if first - end == 1 else f"layers {end}–{first - 1}"
+    return Joint("jump", f"{verb} {way}: {gap} left out")
+
+
+def _pair(lower: Slice, upper: Slice) -> tuple[Source | None, Source | None]:
+    """The sources to compare: of one model if both blocks have it, else the first of each."""
+    below = {source.model: source for source in reversed(lower.sources)}
+    for source in upper.sources:
+        if source.model in below:
+            return below[source.model], source
+    return next(iter(lower.sources), None), next(iter(upper.sources), None)
