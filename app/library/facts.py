@@ -20,9 +20,10 @@ from pathlib import Path
 from app.hub.client import HubClient, ModelHit, RepoInfo, token_key
 from app.hub.fading import Fading
 from app.library.card import CARD, LONGEST, licence_and_bases
-from app.library.headers import Contents, Piece, read_model, read_text
+from app.library.headers import Contents, ModelFiles, Piece, read_adapter, read_model, read_text
 from app.library.local import LocalFiles, LocalRoots
 from app.library.remote import HubFiles
+from app.planning.adapters import put_on
 from app.planning.facts import FileFacts, ModelFacts
 from app.planning.tokenizer_file import TOKENIZER
 from app.recipe.findings import Finding, Refused, refuse
@@ -90,6 +91,14 @@ class Library:
         except Refused as refused:
             raise Refused(_of(ref, finding) for finding in refused.findings) from refused
         return replace(facts, texts={**facts.texts, TOKENIZER: text})
+
+    def files(self, ref: ModelRef, token: str | None = None, pool: ThreadPoolExecutor | None = None) -> ModelFiles:
+        """Where pieces of the model's files can be read from. ``pool``: reads them side by side. Raises Refused."""
+        place = self._place(ref)
+        if place is not None:
+            return self._local_files(ref, place)
+        source = self._hub_files(ref, token)
+        return source if pool is None else replace(source, pool=pool)
 
     def folder(self, model: ModelRef | ModelFacts) -> Path:
         """Where the model's files lie, or will lie once they are fetched. Raises Refused.

@@ -82,6 +82,13 @@ class Structure:
         inside = place.layer is not None and place.layer < self.stacks.get(place.prefix, 0)
         return place if inside else TensorPlace("", None, name)
 
+    def cell(self, name: str) -> tuple[int | None, str]:
+        """Layer and module in the main stack, else None and what it is: a whole other stack is one cell."""
+        place = self.place(name)
+        if place.layer is not None:
+            return (place.layer, module_of(name)) if place.prefix == self.main else (None, place.prefix)
+        return None, outside_layers(name)
+
     def after_layers(self, name: str) -> bool:
         """Whether a tensor outside the layers comes after them (final norm, head), not before (embeddings)."""
         kind = outside_layers(name)

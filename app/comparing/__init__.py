@@ -1,0 +1,1 @@
+"""PURE: comparing the weights of models. Which tensors meet, what is measured of them, and what follows from it."""
