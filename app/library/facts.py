@@ -20,10 +20,9 @@ from pathlib import Path
 from app.hub.client import HubClient, ModelHit, RepoInfo, token_key
 from app.hub.fading import Fading
 from app.library.card import CARD, LONGEST, licence_and_bases
-from app.library.headers import Contents, ModelFiles, Piece, read_adapter, read_model, read_text
+from app.library.headers import Contents, ModelFiles, Piece, read_model, read_text
 from app.library.local import LocalFiles, LocalRoots
 from app.library.remote import HubFiles
-from app.planning.adapters import put_on
 from app.planning.facts import FileFacts, ModelFacts
 from app.planning.tokenizer_file import TOKENIZER
 from app.recipe.findings import Finding, Refused, refuse
