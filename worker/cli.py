@@ -8,17 +8,17 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from app.recipe.findings import Finding, Refused, has_errors, refuse
-from app.settings import Settings
 from worker.explain import explain
 from worker.sizes import gigabytes
+
+if TYPE_CHECKING:
+    from app.settings import Settings
 
 OK, REFUSED, USAGE, FAILED = 0, 1, 2, 3
 LARGEST_RECIPE = 1 << 20
@@ -29,12 +29,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = asked.command
     try:
-        return command(asked)
+        code = command(asked)
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+        code = 128 + signal.SIGINT
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        code = FAILED
+    if arguments is None and command in (_merge, _check, _warm_up):
+        _leave(code)
+    return code
+
+
+def _leave(code: int) -> NoReturn:
+    """End the program at once: taking apart what it has imported would cost as much as importing it."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _up(_: argparse.Namespace) -> int:
@@ -125,15 +136,9 @@ def _refused(findings: Iterable[Finding], as_json: bool, code: int) -> int:
 
 
 def _settings() -> Settings:
-    """Raises Refused for a setting that cannot be."""
-    try:
-        return Settings()
-    except ValidationError as problem:
-        findings = []
-        for error in problem.errors():
-            name = "WEIGHTLOOM_" + "_".join(str(part) for part in error["loc"]).upper()
-            findings.append(Finding("error", "bad-setting", name, f"{name}: {error['msg']}.", "Change or unset it."))
-        raise Refused(findings) from None
+    from app.settings import Settings
+
+    return Settings()
 
 
 def _recipe(path: Path) -> str:
@@ -164,11 +169,17 @@ def _readable(name: str, value: Any) -> str:
     return f"{value:,}".replace(",", " ") if isinstance(value, int) else str(value)
 
 
-def _version() -> str:
-    try:
-        return version("weightloom")
-    except PackageNotFoundError:
-        return "of this folder"
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            _say(f"weightloom {version('weightloom')}")
+        except PackageNotFoundError:
+            _say("weightloom of this folder")
+        parser.exit()
 
 
 def _say(line: str) -> None:
@@ -185,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Build, run and share merges of language models.",
         epilog="Exit codes: 0 done, 1 refused by the checks, 2 wrongly called, 3 failed on the way, 130 interrupted.",
     )
-    parser.add_argument("--version", action="version", version=f"weightloom {_version()}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, command: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -238,7 +239,7 @@ def _with_port(settings: Settings) -> Settings:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(where)
-            return settings.model_copy(update={"port": probe.getsockname()[1]})
+            return replace(settings, port=probe.getsockname()[1])
     except OSError as problem:
         if isinstance(problem, socket.gaierror) or problem.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise refuse(

@@ -65,7 +65,7 @@ def _key(settings: Settings) -> bytes:
     """The Fernet key: from ``WEIGHTLOOM_SECRET_KEY`` (any text), else from ``secret.key`` in the data folder, which is
     made, readable by the owner alone, when it is first needed."""
     if settings.secret_key is not None:
-        digest = hashlib.sha256(settings.secret_key.get_secret_value().encode()).digest()
+        digest = hashlib.sha256(settings.secret_key.encode()).digest()
         return base64.urlsafe_b64encode(digest)
     path = settings.data / "secret.key"
     if not path.exists():

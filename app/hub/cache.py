@@ -19,8 +19,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from app.planning.facts import FileFacts
 from app.recipe.references import COMMIT, REVISION, is_hub_id
 
@@ -116,6 +114,8 @@ class HubCache:
     @contextmanager
     def lock(self, repo: str, file: FileFacts, check: Callable[[], None]) -> Iterator[None]:
         """Hold the lock under which a blob is written, the same one that the official tools take."""
+        from filelock import FileLock, Timeout
+
         folder = self.root / ".locks" / self.repo(repo).name
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / f"{content_name(file)}.lock", mode=0o664)

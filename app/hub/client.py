@@ -6,17 +6,19 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from app.hub.cache import HubCache, safe_file_name
-from app.hub.download import download, nothing
 from app.hub.errors import About, unreachable
 from app.hub.fading import Fading
 from app.hub.ranges import read_range
-from app.hub.transport import FETCHING, LOOKING, TYPING, Patience, Transport
+from app.hub.transport import FETCHING, LOOKING, TYPING, Patience, Transport, nothing
 from app.planning.facts import FileFacts
 from app.recipe.references import COMMIT, is_hub_id
+
+if TYPE_CHECKING:
+    from app.hub.ranged_file import RangedFile
 
 _EXPAND = ("downloads", "likes", "safetensors", "gated", "private", "lastModified", "tags")
 
@@ -122,10 +124,18 @@ class HubClient:
         branch: str | None = None,
     ) -> Path:
         """A file in the cache, fetched if it is not there; see ``app.hub.download``."""
+        from app.hub.download import download
+
         return download(
             self.transport, self.cache, repo, commit, file, token,
             on_bytes=on_bytes, check=check, on_wait=on_wait, branch=branch, patience=self.fetching,
         )  # fmt: skip
+
+    def ranged(self, repo: str, commit: str, file: FileFacts, token: str | None = None) -> RangedFile:
+        """A file to be read in parts, as a merge needs them; see ``app.hub.ranged_file``."""
+        from app.hub.ranged_file import RangedFile
+
+        return RangedFile(self.transport, repo, commit, file, token, self.fetching)
 
     def _ask(
         self,

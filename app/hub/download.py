@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
-import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,10 +13,11 @@ from pathlib import Path
 import httpx2
 
 from app.hub.cache import UNFINISHED, HubCache, content_name
-from app.hub.errors import About, Trouble, trouble_of, unreachable
+from app.hub.errors import About, Trouble
 from app.hub.partial import Partial
-from app.hub.ranges import first_byte, resolve_path
-from app.hub.transport import SLOW, Patience, Transport, broken, gives_up, refuse_offline, signed
+from app.hub.pieces import stream_range
+from app.hub.ranges import resolve_path
+from app.hub.transport import Patience, Transport, gives_up, nothing, signed
 from app.planning.facts import FileFacts
 from app.recipe.findings import Refused, refuse
 
@@ -25,13 +25,8 @@ TICK = 0.1
 """Seconds between two looks at ``check``."""
 ENOUGH = 1 << 20
 """Bytes after which a connection that broke counts as having worked."""
-LEAST = 4096
 _HASHED_AT_ONCE = 8 << 20
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
-
-
-def nothing(*_: object) -> None:
-    """For callbacks that nobody listens to."""
 
 
 def download(
@@ -82,22 +77,6 @@ class _Caller:
     on_wait: Callable[[float, str], None]
 
 
-class _Pace:
-    """Whether a line that never falls silent still gets anywhere: ``LEAST`` bytes in so many seconds."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds, self.since, self.bytes = seconds, time.monotonic(), 0
-
-    def too_slow(self, more: int) -> bool:
-        self.bytes += more
-        now = time.monotonic()
-        if now - self.since < self.seconds:
-            return False
-        slow = self.bytes < LEAST
-        self.since, self.bytes = now, 0
-        return slow
-
-
 class _Fetch:
     """One file's download."""
 
@@ -114,7 +93,7 @@ class _Fetch:
         self.transport, self.about, self.commit, self.file = transport, about, commit, file
         self.patience, self.caller = patience, caller
         self.path = resolve_path(about.repo, commit, file.name)
-        self.headers = {"Accept-Encoding": "identity", **signed(token)}
+        self.headers = signed(token)
         self.told = 0
 
     def into(self, cache: HubCache, branch: str | None) -> Path:
@@ -182,12 +161,11 @@ class _Fetch:
         while partial.done[index] < end - begin:
             before = partial.done[index]
             try:
-                refuse_offline(self.about)
                 await self._stream(client, partial, index)
             except Trouble as trouble:
                 failures = 1 if partial.done[index] - before >= ENOUGH else failures + 1
                 if gives_up(trouble, failures, self.patience):
-                    raise self._final(trouble) from None
+                    raise final(trouble, self.about) from None
                 seconds = self.patience.wait(failures, trouble.wait)
                 self.caller.on_wait(seconds, trouble.refused.findings[0].text)
                 await asyncio.sleep(seconds)
@@ -195,34 +173,12 @@ class _Fetch:
     async def _stream(self, client: httpx2.AsyncClient, partial: Partial, index: int) -> None:
         """One request for the rest of a segment. Raises Trouble when it ends too early."""
         begin, end = partial.bounds[index]
-        position = begin + partial.done[index]
-        headers = {**self.headers, "Range": f"bytes={position}-{end - 1}"}
-        try:
-            async with client.stream("GET", self.transport.endpoint + self.path, headers=headers) as answer:
-                if not answer.is_success:
-                    raise trouble_of(answer.status_code, answer.headers, self.about)
-                skip = position - first_byte(answer.status_code, answer.headers, self.about, self.file.size)
-                if skip < 0:
-                    raise Trouble(unreachable(self.about, "sent another part than was asked for"), again=True)
-                pace = _Pace(self.patience.silence * SLOW)
-                async for piece in answer.aiter_raw():
-                    if pace.too_slow(len(piece)):
-                        raise Trouble(unreachable(self.about, "sends next to nothing"), again=True)
-                    wanted = memoryview(piece)[skip:][: end - begin - partial.done[index]]
-                    skip = max(0, skip - len(piece))
-                    partial.write(index, wanted)
-                    if partial.done[index] == end - begin:
-                        return
-        except httpx2.HTTPError as error:
-            raise broken(error, self.about) from None
-        raise Trouble(unreachable(self.about, f"sent less of {self.file.name} than it has"), again=True)
-
-    def _final(self, trouble: Trouble) -> Refused:
-        """What is told in the end: what people can act on as it is, a network that failed as a failed download."""
-        finding = trouble.refused.findings[0]
-        if finding.code != "hub-unreachable":
-            return trouble.refused
-        return _failed(self.about.repo, self.file.name, finding.text, "What arrived is kept: start again to go on.")
+        bounds = (begin + partial.done[index], end)
+        url = self.transport.endpoint + self.path
+        async for piece in stream_range(
+            client, url, self.headers, bounds, self.about, self.file.size, self.patience.silence
+        ):
+            partial.write(index, piece)
 
     def _is_whole(self, partial: Partial) -> bool:
         """Whether the content has the hash the Hub named: sha256 for LFS files, else git's sha1 of the blob."""
@@ -234,6 +190,14 @@ class _Fetch:
             digest.update(piece)
             position += len(piece)
         return digest.hexdigest() == content_name(self.file)
+
+
+def final(trouble: Trouble, about: About, advice: str = "What arrived is kept: start again to go on.") -> Refused:
+    """What is told in the end: what people can act on as it is, a network that failed as a failed download."""
+    finding = trouble.refused.findings[0]
+    if finding.code != "hub-unreachable":
+        return trouble.refused
+    return _failed(about.repo, about.file, finding.text, advice)
 
 
 def _failed(repo: str, file: str, why: str, fix: str = "Try again.") -> Refused:

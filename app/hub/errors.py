@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from math import ceil
 
 from app.recipe.findings import Refused, refuse
@@ -110,6 +109,8 @@ def rate_limited(about: About, seconds: float | None) -> Refused:
 
 def asked_to_wait(headers: Mapping[str, str]) -> float | None:
     """Seconds by ``RateLimit`` (draft-ietf-httpapi-ratelimit-headers) or ``Retry-After`` (RFC 9110 §10.2.3)."""
+    from email.utils import parsedate_to_datetime
+
     limit = _LIMIT.search(headers.get("RateLimit", ""))
     if limit and limit[1] == "0":
         return float(limit[2])

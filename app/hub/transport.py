@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from secrets import SystemRandom
-from typing import Any, TypeVar
-
-import httpx2
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.hub.errors import About, Trouble, trouble_of, unreachable
+
+if TYPE_CHECKING:
+    # At run time only where it is used: merges of local models start without it.
+    import httpx2
 
 T = TypeVar("T")
 _TRUE = {"1", "ON", "YES", "TRUE"}
@@ -73,6 +74,8 @@ class Transport:
 
     @cached_property
     def client(self) -> httpx2.Client:
+        import httpx2
+
         limits = httpx2.Limits(max_connections=32, keepalive_expiry=20)
         return httpx2.Client(
             follow_redirects=True, max_redirects=5, limits=limits, headers={"User-Agent": user_agent()}
@@ -84,6 +87,8 @@ class Transport:
 
     def async_client(self, patience: Patience) -> httpx2.AsyncClient:
         """A client of its own for one download; the caller closes it."""
+        import httpx2
+
         return httpx2.AsyncClient(
             follow_redirects=True, max_redirects=5, timeout=patience.silence, headers={"User-Agent": user_agent()}
         )
@@ -121,6 +126,8 @@ class Transport:
         most: int,
     ) -> Answer:
         """One attempt; at most ``most`` bytes of body are read. Raises Trouble."""
+        import httpx2
+
         refuse_offline(about)
         sent = {"Accept-Encoding": "identity", **signed(token), **(headers or {})}
         try:
@@ -137,6 +144,10 @@ class Transport:
                 return Answer(got.status_code, got.headers, bytes(body[:most]))
         except httpx2.HTTPError as error:
             raise broken(error, about) from None
+
+
+def nothing(*_: object) -> None:
+    """For callbacks that nobody listens to."""
 
 
 def patiently(once: Callable[[], T], patience: Patience) -> T:
@@ -159,6 +170,8 @@ def gives_up(trouble: Trouble, failures: int, patience: Patience) -> bool:
 
 def broken(error: httpx2.HTTPError, about: About) -> Trouble:
     """A connection that failed. The error itself may hold the request with its token and goes no further."""
+    import httpx2
+
     if isinstance(error, httpx2.TooManyRedirects | httpx2.UnsupportedProtocol):
         return Trouble(unreachable(about, "redirects without end"))
     if isinstance(error, httpx2.TimeoutException):
@@ -180,6 +193,8 @@ def signed(token: str | None) -> dict[str, str]:
 
 
 def user_agent() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return f"weightloom/{version('weightloom')}"
     except PackageNotFoundError:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from app.hub.client import HubClient
+from app.hub.transport import nothing
 from app.recipe.findings import Finding, Refused, refuse
 from app.recipe.references import is_hub_id
 from app.settings import PUBLIC_HUB, ROOT
@@ -33,10 +34,6 @@ class UploadResult:
 
     url: str
     commit: str
-
-
-def nothing(*_: object) -> None:
-    """For callbacks that nobody listens to."""
 
 
 def upload_folder(

@@ -6,11 +6,11 @@ import logging
 import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 from sqlalchemy import text
 
 from app.accounts.redact import RedactingFormatter, hide_tokens_in_logs, redact
@@ -64,11 +64,11 @@ def test_disk_holds_no_readable_token(settings: Settings, database: Sessions) ->
 
 
 def test_with_a_key_from_outside_the_folder_alone_opens_nothing(settings: Settings, database: Sessions) -> None:
-    ours = settings.model_copy(update={"secret_key": SecretStr("correct horse")})
+    ours = replace(settings, secret_key="correct horse")
     kept = Vault(ours, database).put(CANARY)
     assert not (settings.data / "secret.key").exists()
     assert Vault(ours, database).get(kept) == CANARY
-    theirs = settings.model_copy(update={"secret_key": SecretStr("battery staple")})
+    theirs = replace(settings, secret_key="battery staple")
     with pytest.raises(Refused, match="another key") as refused:
         Vault(theirs, database).get(kept)
     assert CANARY not in str(refused.value)

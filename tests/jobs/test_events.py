@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
@@ -19,7 +20,7 @@ from tests.support.redis import RedisServer
 
 @pytest.fixture
 def with_redis(settings: Settings, redis: RedisServer) -> Settings:
-    return settings.model_copy(update={"redis_url": redis.url})
+    return replace(settings, redis_url=redis.url)
 
 
 @pytest.fixture
@@ -159,7 +160,7 @@ def test_redis_emptied_and_restarted_under_a_follower(
 
 
 def test_without_redis_the_row_tells_the_progress(settings: Settings, store: Store, claim: Claim) -> None:
-    nowhere = settings.model_copy(update={"redis_url": f"unix://{settings.data}/nothing.sock"})
+    nowhere = replace(settings, redis_url=f"unix://{settings.data}/nothing.sock")
     claim.renew(Numbers(tensors_done=5, tensors_total=8))
 
     async def scenario() -> None:

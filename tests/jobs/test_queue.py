@@ -6,6 +6,7 @@ import json
 import time
 from base64 import b64decode
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from tests.support.redis import RedisServer
 
 @pytest.fixture
 def queue(settings: Settings, store: Store, redis: RedisServer) -> Iterator[Queue]:
-    queue = Queue(settings.model_copy(update={"redis_url": redis.url}), store)
+    queue = Queue(replace(settings, redis_url=redis.url), store)
     yield queue
     queue.close()
 

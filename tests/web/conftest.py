@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,7 @@ def settings(tmp_path: Path, empty_database: Path) -> Settings:
 
 @pytest.fixture
 def with_redis(settings: Settings, redis: RedisServer) -> Settings:
-    return settings.model_copy(update={"redis_url": redis.url})
+    return replace(settings, redis_url=redis.url)
 
 
 @pytest.fixture
@@ -113,7 +114,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInHub]
 def with_hub(with_redis: Settings, hub: StandInHub, tmp_path: Path) -> Settings:
     """Redis, the Hub, and one folder of models of one's own: ``local:shelf/one``."""
     make_tiny(tmp_path / "shelf/one", seed=9)
-    return with_redis.model_copy(update={"hub_endpoint": hub.endpoint, "model_roots": {"shelf": tmp_path / "shelf"}})
+    return replace(with_redis, hub_endpoint=hub.endpoint, model_roots={"shelf": tmp_path / "shelf"})
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
@@ -256,7 +257,7 @@ def test_clients_that_never_read_cost_no_memory_and_no_shutdown(
 def test_a_stream_without_redis_still_ends(
     own_redis: RedisServer, settings: Settings, tmp_path: Path, claim: Claim
 ) -> None:
-    server = WebServer(settings.model_copy(update={"redis_url": own_redis.url}), tmp_path / "web.log")
+    server = WebServer(replace(settings, redis_url=own_redis.url), tmp_path / "web.log")
     try:
         with httpx2.stream("GET", f"{server.url}/api/jobs/{claim.job.id}/events", timeout=30) as answer:
             news = messages(answer.iter_lines())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from starlette.testclient import TestClient
@@ -37,7 +38,7 @@ def test_without_redis(client: TestClient) -> None:
 
 
 def test_redis_hangs_and_comes_back(settings: Settings, own_redis: RedisServer) -> None:
-    with browser(create_app(settings.model_copy(update={"redis_url": own_redis.url}))) as client:
+    with browser(create_app(replace(settings, redis_url=own_redis.url))) as client:
         assert client.get("/healthz").status_code == 200
         own_redis.freeze()
         try:

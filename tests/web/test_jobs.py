@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -177,7 +178,7 @@ def test_bad_keys(online: TestClient, store: Store, key: str) -> None:
 
 def test_without_redis_the_job_waits(with_hub: Settings, store: Store) -> None:
     """F9: never a lost click; the workers find the row by themselves."""
-    with browser(create_app(with_hub.model_copy(update={"redis_url": None}))) as client:
+    with browser(create_app(replace(with_hub, redis_url=None))) as client:
         answer = hand_in(client)
     assert answer.status_code == 202
     job = store.get(answer.json()["id"])
@@ -187,7 +188,7 @@ def test_without_redis_the_job_waits(with_hub: Settings, store: Store) -> None:
 
 def test_a_redis_that_hangs_holds_no_click_up(with_hub: Settings, own_redis: RedisServer, store: Store) -> None:
     """F10: bounded in time, and the job is safe in the database."""
-    with browser(create_app(with_hub.model_copy(update={"redis_url": own_redis.url}))) as client:
+    with browser(create_app(replace(with_hub, redis_url=own_redis.url))) as client:
         assert hand_in(client).status_code == 202
         own_redis.freeze()
         try:

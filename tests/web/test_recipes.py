@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from dataclasses import replace
 
 import pytest
 from starlette.testclient import TestClient
@@ -144,7 +145,7 @@ def test_bad_seeds(online: TestClient, seed: str) -> None:
 
 
 def test_a_server_may_refuse_large_results(with_hub: Settings) -> None:
-    with browser(create_app(with_hub.model_copy(update={"max_parameters": 1000}))) as client:
+    with browser(create_app(replace(with_hub, max_parameters=1000))) as client:
         answer = check(client, TIES)
         assert errors(answer) == ["too-many-parameters"]
         assert "at most 1K" in answer.json()["findings"][0]["text"]
