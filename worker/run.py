@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from app.accounts.vault import Vault
+from app.comparing.wanted import Wanted
 from app.db import Sessions, make_engine, sessions
 from app.jobs.claim import Claim, LeaseLost
 from app.jobs.events import Publisher
@@ -21,7 +22,9 @@ from app.jobs.store import Store
 from app.library.facts import Library
 from app.recipe.findings import Finding, Refused
 from app.settings import Settings
+from app.storage.comparisons import Comparisons
 from app.storage.local import LocalArtifacts
+from worker.compare.compare import compare
 from worker.explain import explain
 from worker.open_library import open_library
 from worker.runner import Cancelled, HandedBack, Runner
@@ -66,6 +69,10 @@ class Workplace:
     def artifacts(self) -> LocalArtifacts:
         return LocalArtifacts(self.settings.artifacts)
 
+    @cached_property
+    def comparisons(self) -> Comparisons:
+        return Comparisons(self.settings.comparisons)
+
     def work(self, job: Job) -> Path:
         """The folder of a checkpoint in the making."""
         return self.settings.work / job.id
@@ -75,6 +82,8 @@ class Workplace:
         shutil.rmtree(self.work(job), ignore_errors=True)
         if job.kind == "merge":
             self.artifacts.delete(job.id)
+        elif job.kind == "compare":
+            self.comparisons.delete(job.id)
 
 
 def run_job(job_id: str, worker: str, place: Workplace) -> None:
@@ -151,6 +160,15 @@ def _upload(claim: Claim, runner: Runner, place: Workplace) -> Mapping[str, Any]
     return upload(folder, job.params, place.settings.hub_endpoint, place.vault.get(job.token_id or ""), runner)
 
 
+def _compare(claim: Claim, runner: Runner, place: Workplace) -> Mapping[str, Any]:
+    job = claim.job
+    token = place.vault.get(job.token_id) if job.token_id else None
+    comparison = compare(Wanted.of_params(job.params), place.library, runner, token=token)
+    runner.enter("keeping", "Keeping the numbers.")
+    place.comparisons.put(job.id, comparison)
+    return {"tensors": len(comparison.tensors)}
+
+
 WORK: Mapping[str, Callable[[Claim, Runner, Workplace], Mapping[str, Any]]] = MappingProxyType(
-    {"merge": _merge, "upload": _upload}
+    {"merge": _merge, "upload": _upload, "compare": _compare}
 )

@@ -20,6 +20,11 @@ def upload(self: Any, job_id: str) -> None:
     _run(self, job_id)
 
 
+@celery.task(name="compare", bind=True)
+def compare(self: Any, job_id: str) -> None:
+    _run(self, job_id)
+
+
 def _run(task: Any, job_id: str) -> None:
     from worker.run import Workplace, run_job
 

@@ -16,7 +16,7 @@ from app.jobs.states import ENDED
 
 
 class Job(Base):
-    """One run of something: a merge, or the upload of a finished one."""
+    """One run of something: a merge, the upload of a finished one, or a comparison of weights."""
 
     __tablename__ = "job"
     __table_args__ = (
@@ -28,7 +28,7 @@ class Job(Base):
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     """128 random bits as hex: whoever does not know it cannot guess it."""
     kind: Mapped[str] = mapped_column(String(16))
-    """``merge`` or ``upload``; also the name of its task."""
+    """``merge``, ``upload`` or ``compare``; also the name of its task."""
     state: Mapped[str] = mapped_column(String(16), default="queued")
     stage: Mapped[str | None] = mapped_column(String(16))
     """Fenced. What it is doing, or did last: see ``STAGES``."""
@@ -43,7 +43,7 @@ class Job(Base):
     """``owner/name@commit`` or ``local:root/folder``, each parent once."""
     seed: Mapped[int] = mapped_column(BigInteger, default=0)
     params: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
-    """For a merge ``{"device"}``, for an upload ``{"repo", "private"}``."""
+    """For a merge ``{"device"}``, for an upload ``{"repo", "private"}``, for a comparison ``Wanted.as_params()``."""
     source_job: Mapped[str | None] = mapped_column(ForeignKey("job.id"))
     """The merge whose artifact an upload takes."""
     token_id: Mapped[str | None] = mapped_column(String(32))
@@ -69,7 +69,7 @@ class Job(Base):
     error: Mapped[list[dict[str, str]] | None] = mapped_column(JSON(none_as_null=True))
     """Findings, as dicts, when it has failed."""
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    """For a merge ``{"bytes", "files"}``, for an upload ``{"url", "commit"}``."""
+    """For a merge ``{"bytes", "files"}``, for an upload ``{"url", "commit"}``, for a comparison ``{"tensors"}``."""
 
     worker: Mapped[str | None] = mapped_column(String(200))
     pid: Mapped[int | None] = mapped_column()
@@ -93,7 +93,11 @@ class Job(Base):
         return self.state in ENDED
 
 
-STAGES = {"merge": ("checking", "downloading", "merging", "verifying", "finalising"), "upload": ("uploading",)}
+STAGES = {
+    "merge": ("checking", "downloading", "merging", "verifying", "finalising"),
+    "upload": ("uploading",),
+    "compare": ("checking", "downloading", "comparing", "keeping"),
+}
 """What a job of each kind goes through, in order."""
 
 

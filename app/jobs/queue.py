@@ -16,8 +16,9 @@ from app.settings import Settings
 
 log = logging.getLogger(__name__)
 
-QUEUES: Mapping[str, str] = MappingProxyType({"merge": "merge", "upload": "io"})
-"""Kind of job -> queue. Uploads wait for the network, merges for the machine: neither holds up the other."""
+QUEUES: Mapping[str, str] = MappingProxyType({"merge": "merge", "upload": "io", "compare": "io"})
+"""Kind of job -> queue. Uploads and samples wait for the network, merges for the machine: neither holds up the other.
+"""
 
 PATIENCE = 1.0
 """Seconds to wait for each answer of Redis before giving up."""

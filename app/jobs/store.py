@@ -18,6 +18,8 @@ from app.jobs.states import after, before
 Clock = Callable[[], float]
 """Unix seconds. All hosts that share a database must agree on the time to within a few seconds."""
 
+RETRIED = ("merge", "compare")
+"""Kinds of jobs that may be tried again: an upload's token is gone by then."""
 FRESH_SECONDS = 45.0
 """A worker that has not been seen for longer counts as gone."""
 
@@ -148,11 +150,11 @@ class Store:
         return job
 
     def retry(self, job_id: str) -> Job | None:
-        """Queue a failed merge again; it goes on after its finished shards. None when it cannot be tried again."""
+        """Queue a failed job again; a merge goes on after its finished shards. None when it cannot be tried again."""
         now = self._clock()
         statement = (
             update(Job)
-            .where(Job.id == job_id, Job.state == before("retry"), Job.kind == "merge")
+            .where(Job.id == job_id, Job.state == before("retry"), Job.kind.in_(RETRIED))
             .values(
                 state=after("retry"), stage=None, error=None, crashes=0, finished_at=None, sent_at=None,
                 lease_until=None, cancel_requested_at=None, rate=None, eta_seconds=None,

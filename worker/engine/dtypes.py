@@ -40,6 +40,14 @@ _BITS: Mapping[str, tuple[type[np.unsignedinteger[Any]], int, int]] = MappingPro
 )
 
 
+def decode(raw: Array, dtype: str) -> Array:
+    """Raw values (uint8, whole elements along the last axis) as numbers: fp32, fp64 for F64."""
+    if dtype == "BF16":
+        return (raw.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32)
+    values: Array = raw.view({"F16": np.float16, "F32": np.float32, "F64": np.float64}[dtype])
+    return values.astype(np.float64 if dtype == "F64" else np.float32)
+
+
 def count_non_finite(raw: Array, dtype: str) -> int:
     """How many values in ``raw`` (uint8, whole elements of ``dtype``) are NaN or infinite."""
     word, magnitude, infinity = _BITS[dtype]

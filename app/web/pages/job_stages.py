@@ -14,10 +14,12 @@ _WORDS: Mapping[str, tuple[str, str, str]] = {
     "merging": ("Merge", "Merging", "Merged"),
     "verifying": ("Verify", "Verifying", "Verified"),
     "finalising": ("Publish", "Publishing", "Published"),
+    "comparing": ("Compare", "Comparing", "Compared"),
+    "keeping": ("Keep", "Keeping", "Kept"),
     "uploading": ("Upload", "Uploading", "Uploaded"),
 }
 """What a stage is called ahead, now and done."""
-COUNTED = ("downloading", "merging", "uploading")
+COUNTED = ("downloading", "merging", "uploading", "comparing")
 """Stages whose bytes are counted, so that a share of them is done."""
 
 

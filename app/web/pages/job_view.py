@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.jobs.models import Job, JobEvent
+from app.jobs.store import RETRIED
 from app.recipe.catalogue import METHODS
 from app.recipe.findings import Finding
 from app.recipe.form import view
@@ -93,7 +94,7 @@ class JobPage:
 
     @property
     def can_retry(self) -> bool:
-        return self.is_merge and self.job.state == "failed"
+        return self.job.kind in RETRIED and self.job.state == "failed"
 
     @property
     def place_in_line(self) -> str:
@@ -172,7 +173,7 @@ def method_name(job: Job) -> str:
 
 
 def _method(job: Job) -> str:
-    return method_name(job) if job.kind == "merge" else "Upload to the Hub"
+    return {"merge": method_name(job), "compare": "Comparison of weights"}.get(job.kind, "Upload to the Hub")
 
 
 def _finding(told: dict[str, str]) -> Finding:
@@ -205,7 +206,7 @@ def _bar(job: Job) -> int | None:
 def _tiles(job: Job, shards: int) -> tuple[Tile, ...]:
     if job.state == "queued" and not job.started_at:
         return ()
-    verb = {"downloading": "fetched", "uploading": "sent"}.get(job.stage or "", "written")
+    verb = {"downloading": "fetched", "uploading": "sent", "comparing": "read"}.get(job.stage or "", "written")
     total = f"of {byte_size(job.bytes_total)} {verb}" if job.bytes_total else verb
     last = Tile(f"{shards} of {job.shards_total}" if job.shards_total else str(shards), "shards safe on disk")
     tiles = [

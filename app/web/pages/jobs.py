@@ -111,7 +111,7 @@ def retry(services: ServicesDep, job: JobDep) -> RedirectResponse:
     """Queue a failed merge again."""
     again = services.jobs.retry(job.id)
     if again is None:
-        text = "Only a merge that failed can be tried again."
+        text = "Only a merge or a comparison that failed can be tried again."
         raise Failed(409, Finding("error", "not-failed", "", text, "Open its recipe and start a new merge."))
     services.queue.send(again.id, again.kind)
     return _to(job.id)
@@ -193,7 +193,8 @@ def _lines(request: Request, view: JobPage) -> Snippets:
 def _row(job: Job) -> JobRow:
     parents = tuple(parent.partition("@")[0].rsplit("/", 1)[-1] for parent in job.parents)
     size = int((job.result or {}).get("bytes") or 0)
-    return JobRow(job, method_name(job) if job.kind == "merge" else "Upload", parents, size)
+    kind = {"merge": method_name(job), "compare": "Comparison"}.get(job.kind, "Upload")
+    return JobRow(job, kind, parents, size)
 
 
 def _to(job_id: str) -> RedirectResponse:

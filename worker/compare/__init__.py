@@ -1,0 +1,1 @@
+"""Comparing weights: reading rows of many models side by side, and the arithmetic on them."""
