@@ -11,12 +11,12 @@ from app.recipe.catalogue import Method
 from app.recipe.findings import Finding
 from app.recipe.form import FormView, view
 from app.recipe.knobs import Knob
+from app.recipe.method_groups import method_groups, paper_link
 from app.recipe.presets import Preset, presets
 from app.recipe.schema import ModelRef, Recipe
 from app.web.pages.curve_desk import CurveDesk, curve_desk
 from app.web.pages.draft import Draft
 from app.web.pages.loom_rows import curve_picture, letters_of, loom_picture
-from app.web.pages.method_groups import method_groups, paper_link
 from app.web.pages.method_view import method_picture
 from app.web.pages.parent_cards import ParentCard, parent_cards
 from app.web.pages.pictures import stack

@@ -11,7 +11,6 @@ from fastapi.responses import HTMLResponse
 from app.recipe.catalogue import METHODS, Parameter
 from app.recipe.findings import Finding
 from app.recipe.knobs import FilterField, Knob
-from app.recipe.schema import ModelRef, Recipe, Slice, Source
 from app.web.dependencies import TemplatesDep
 from app.web.pages.job_stages import StageView
 from app.web.pages.pictures import curves, loom, sparkline, stack
@@ -34,7 +33,7 @@ def show(request: Request, templates: TemplatesDep) -> HTMLResponse:
         knobs=_knobs(), findings=_findings(), stages=_stages(), now=time.time(),
         loom=picture, cover=picture.cover((str(layer), name) for layer in range(14, _LAYERS) for name in _COLUMNS),
         curves=_curves(picture), vectors=[(method, example(method)) for method in METHODS.values()],
-        blocks=_blocks(), spark=sparkline.draw([1.0 + 0.3 * sin(index / 4) for index in range(60)]),
+        blocks=stack.sample(), spark=sparkline.draw([1.0 + 0.3 * sin(index / 4) for index in range(60)]),
         workers=WorkersPill("1 worker · CPU", "good", 1),
     )  # fmt: skip
 
@@ -58,13 +57,6 @@ def _curves(picture: loom.LoomPicture) -> curves.CurvePicture | None:
         for index, letter in enumerate("ABC")
     ]
     return curves.draw("weight", lines, picture.spots, picture.height)
-
-
-def _blocks() -> tuple[stack.Block, ...]:
-    one, two = ModelRef("owner/one"), ModelRef("owner/two")
-    pieces = ((one, (0, 20)), (two, (8, 24)), (one, (16, 32)))
-    recipe = Recipe("passthrough", slices=tuple(Slice((Source(model, layers),)) for model, layers in pieces))
-    return stack.draw(recipe, {one: "A", two: "B"})
 
 
 def _knobs() -> list[tuple[str, Knob, str]]:

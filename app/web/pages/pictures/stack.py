@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.recipe.schema import ModelRef, Recipe
+from app.recipe.schema import ModelRef, Recipe, Slice, Source
 from app.web.pages.pictures.threads import thread
 
 HEIGHT, TOP, GAP = 108, 4, 2
@@ -36,3 +36,11 @@ def draw(recipe: Recipe, letters: Mapping[ModelRef, str]) -> tuple[Block, ...]:
         blocks.append(Block(thread(letter), label, round(y, 1), round(height, 1)))
         y += height + GAP
     return tuple(blocks)
+
+
+def sample() -> tuple[Block, ...]:
+    """Layers of two example models on top of each other."""
+    one, two = ModelRef("owner/one"), ModelRef("owner/two")
+    pieces = ((one, (0, 20)), (two, (8, 24)), (one, (16, 32)))
+    recipe = Recipe("passthrough", slices=tuple(Slice((Source(model, layers),)) for model, layers in pieces))
+    return draw(recipe, {one: "A", two: "B"})
