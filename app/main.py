@@ -16,6 +16,7 @@ from app.web.api import files, health, jobs, methods, models, recipes
 from app.web.errors import HANDLERS
 from app.web.limits import BodyLimit
 from app.web.pages import build as build_page
+from app.web.pages import drafts as draft_pages
 from app.web.pages import jobs as job_pages
 from app.web.pages import models as model_pages
 from app.web.pages import recipes as recipe_pages
@@ -38,7 +39,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     job_pages.router,  # /jobs, /jobs/{id} and its buttons
     model_pages.router,  # /models
     recipe_pages.router,  # /recipes
-    shared_pages.router,  # /r/{id}, /recipes/share
+    shared_pages.router,  # /r, /r/{id}, /recipes/share, /recipes/family
+    draft_pages.router,  # /drafts and their buttons
     workers_pill.router,  # /workers
     styleguide.router,  # /styleguide
     api_page.router,  # /api, /docs

@@ -37,6 +37,9 @@ class Saved:
     clashed: bool = False
 
 
+NOT_SAVED = Saved("", 0)
+
+
 class Drafts:
     def __init__(self, sessions: Sessions, clock: Callable[[], float] = time.time) -> None:
         self._sessions = sessions

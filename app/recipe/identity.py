@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import zlib
 from typing import Any
 
@@ -15,13 +16,19 @@ from app.recipe.writing import as_plain, write_recipe
 
 
 def canonical_json(recipe: Recipe) -> str:
-    """Sorted keys, no spaces, whole floats as integers: 1 and 1.0 are the same weight."""
-    return json.dumps(_canonical(as_plain(recipe)), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    """Sorted keys, no spaces, whole floats as integers: 1 and 1.0 are the same weight. With stages, a list."""
+    plain = [as_plain(document) for document in recipe.documents] if recipe.stages else as_plain(recipe)
+    return json.dumps(_canonical(plain), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 def recipe_hash(recipe: Recipe) -> str:
     """Hex SHA-256 of the canonical form. Two texts that mean the same have the same hash."""
     return hashlib.sha256(canonical_json(recipe).encode()).hexdigest()
+
+
+LONGEST_TOKEN = 24_000
+"""Letters of the longest share token: what browsers and chat programs still take as one address."""
+_TOKEN = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
 def share_token(recipe: Recipe) -> str:
@@ -33,11 +40,13 @@ def share_token(recipe: Recipe) -> str:
 def read_share_token(token: str) -> str:
     """The recipe text of a share token. Raises Refused when it is damaged or would inflate beyond a recipe's size."""
     try:
+        if len(token) > LONGEST_TOKEN or not _TOKEN.fullmatch(token):
+            raise ValueError("too long, or with other letters in it")
         packed = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
         inflater = zlib.decompressobj()
         raw = inflater.decompress(packed, MAX_BYTES)
-        if inflater.unconsumed_tail or not inflater.eof:
-            raise ValueError("too long or cut short")
+        if inflater.unconsumed_tail or inflater.unused_data or not inflater.eof:
+            raise ValueError("too long, cut short, or with more behind it")
         return raw.decode()
     except (ValueError, zlib.error) as error:
         raise refuse(

@@ -7,22 +7,17 @@ it in a second request, ``/build/check``. Where no script runs, buttons post the
 from __future__ import annotations
 
 import hashlib
-import secrets
-from dataclasses import dataclass, replace
-from typing import Annotated
+from dataclasses import replace
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
 
-from app.preflight import Preflight, gather_facts
 from app.recipe.catalogue import METHODS
 from app.recipe.findings import Finding, Refused
-from app.recipe.presets import preset
-from app.web.checking import check
-from app.web.dependencies import ServicesDep, TemplatesDep
-from app.web.errors import not_found
-from app.web.pages.build_view import BuildPage, build_page
+from app.web.pages.build_view import build_page
+from app.web.pages.desk import DeskDep, already_saved, new_key, page_key
 from app.web.pages.draft import Draft, from_form, from_text
+from app.web.pages.openings import OpeningDep
 from app.web.pages.posted import Fields, FieldsDep
 from app.web.pages.workers import workers_pill
 from app.web.rendering import wants_partial
@@ -31,71 +26,32 @@ from app.web.submitting import submit
 
 router = APIRouter(include_in_schema=False)
 
-Slug = Annotated[str, Query(alias="preset", max_length=60)]
-JobId = Annotated[str, Query(alias="job", max_length=32)]
-SharedId = Annotated[str, Query(alias="shared", max_length=32)]
 _NO_MODEL = Finding("error", "empty-recipe", "", "There is no model in this recipe yet.", "Pick at least one.")
-
-
-@dataclass
-class Desk:
-    """One request for the builder, and what it takes to answer it."""
-
-    request: Request
-    templates: TemplatesDep
-    services: ServicesDep
-
-    @property
-    def live(self) -> bool:
-        """Whether a script asks, for parts of the page."""
-        return wants_partial(self.request)
-
-    def look(self, draft: Draft) -> Preflight | None:
-        """Check a draft against its models' headers. None when there is nothing to look at yet."""
-        if draft.recipe is None or not draft.recipe.parents():
-            return None
-        if any(finding.level == "error" for finding in draft.findings):
-            facts, problems = gather_facts(draft.recipe, self.services.library, None)
-            return Preflight(draft.recipe, (*draft.findings, *problems), facts=facts)
-        return check(draft.text, self.services.library, self.services.settings)
-
-    def whole(self, page: BuildPage, fork: str, status_code: int = 200) -> HTMLResponse:
-        """The page. ``fork`` is the shared recipe that this one is made from."""
-        workers = workers_pill(self.services.jobs)
-        return self.templates.page(
-            self.request, "pages/build.html", status_code=status_code, build=page, workers=workers, fork=fork
-        )  # fmt: skip
-
-    def parts(self, name: str, page: BuildPage, status_code: int = 200) -> HTMLResponse:
-        return self.templates.partial(self.request, f"partials/{name}.html", status_code=status_code, build=page)
-
-
-DeskDep = Annotated[Desk, Depends()]
 
 
 @router.get("/")
 @router.get("/build")
-def first(desk: DeskDep, slug: Slug = "", job: JobId = "", shared: SharedId = "") -> HTMLResponse:
-    """An empty builder, or one with a ready recipe (``?preset=``), a shared one (``?shared=``) or a job's (``?job=``)
-    in it."""
-    draft = from_text(_text_of(desk.services, slug, job, shared))
-    return desk.whole(build_page(draft, new_key()), fork=shared)
+def first(desk: DeskDep, opened: OpeningDep) -> HTMLResponse:
+    """An empty builder, or one with what the address asks for."""
+    page = build_page(from_text(opened.text), new_key())
+    return desk.whole(replace(page, saved=opened.saved), opened.fork)
 
 
 @router.post("/build")
 def edit(desk: DeskDep, fields: FieldsDep) -> HTMLResponse:
+    saved, key = desk.keep(draft, fields), page_key(fields)
     """The page after an edit: only what changed to a script, else the whole page with its check."""
     draft = from_form(fields)
     if desk.live:
-        return desk.parts("_build_update", build_page(draft, _key(fields), told=_told(fields, draft)))
-    return desk.whole(build_page(draft, _key(fields), checked=desk.look(draft)), fields.get("fork", ""))
+        return desk.parts("_build_update", replace(build_page(draft, key, told=_told(fields, draft)), saved=saved))
+    return desk.whole(replace(build_page(draft, key, checked=desk.look(draft)), saved=saved), fields.get("fork", ""))
 
 
 @router.post("/build/check")
 def checked(desk: DeskDep, fields: FieldsDep) -> HTMLResponse:
     """What the models' headers say: findings, estimate, loom, one line a model."""
     draft = from_form(fields)
-    return desk.parts("_check_update", build_page(draft, _key(fields), checked=desk.look(draft)))
+    return desk.parts("_check_update", build_page(draft, page_key(fields), checked=desk.look(draft)))
 
 
 @router.post("/jobs")
@@ -104,10 +60,11 @@ def merge(desk: DeskDep, fields: FieldsDep) -> Response:
     draft = from_form(fields)
     try:
         _refuse_unfinished(draft)
-        job = submit(desk.services, draft.text, key=_once(_key(fields), draft.text))
+        job = submit(desk.services, draft.text, key=_once(page_key(fields), draft.text))
     except Refused as problem:
         errors = tuple(finding for finding in problem.findings if finding.level == "error")
-        page = replace(build_page(draft, _key(fields), checked=desk.look(draft)), refusal=errors)
+        page = build_page(draft, page_key(fields), checked=desk.look(draft), refusal=errors)
+        page = replace(page, saved=already_saved(fields))
         return desk.parts("_refused_update", page, 422) if desk.live else desk.whole(page, fields.get("fork", ""), 422)
     address = f"/jobs/{job.id}"
     if desk.live:
@@ -115,38 +72,9 @@ def merge(desk: DeskDep, fields: FieldsDep) -> Response:
     return Response(status_code=303, headers={"Location": address})
 
 
-def new_key() -> str:
-    """Makes two clicks on one page one job."""
-    return secrets.token_hex(12)
-
-
-def _key(fields: Fields) -> str:
-    key = fields.get("key", "")
-    return key if key.isascii() and key.isalnum() and len(key) <= 40 else new_key()
-
-
 def _once(key: str, text: str) -> str:
     """One job for a page and a recipe; an edited recipe is another job."""
     return f"{key}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-
-
-def _text_of(services: Services, slug: str, job_id: str, shared_id: str) -> str:
-    if slug:
-        found = preset(slug)
-        if found is None:
-            raise not_found("There is no such recipe.")
-        return found.text
-    if job_id:
-        job = services.jobs.get(job_id)
-        if job is None or not job.recipe:
-            raise not_found("There is no such job.")
-        return job.recipe
-    if shared_id:
-        shared = services.shared.get(shared_id)
-        if shared is None:
-            raise not_found("There is no recipe behind this link.")
-        return shared.text
-    return ""
 
 
 def _refuse_unfinished(draft: Draft) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from app.drafts.models import SavedDraft
+from app.drafts.store import NOT_SAVED, Saved
 from app.planning.facts import ModelFacts
 from app.preflight import Preflight
 from app.recipe.catalogue import Method
@@ -40,7 +42,8 @@ class BuildPage:
     """The context ``build`` of ``pages/build.html`` and its partials.
 
     ``text`` is the recipe's YAML, the state of the page; ``waiting``: the models' headers are still to be read, a
-    second request will; ``broken``: the YAML cannot be read, so there is no form; ``key`` makes a double click one job.
+    second request will; ``broken``: the YAML cannot be read, so there is no form; ``key`` makes a double click one job;
+    ``saved`` is the draft on this server that it is; ``offer`` one that an empty page offers to go on with.
     """
 
     text: str
@@ -69,6 +72,8 @@ class BuildPage:
     method_groups: Sequence[tuple[str, list[Method]]] = field(default_factory=method_groups)
     starts: tuple[Preset, ...] = field(default_factory=presets)
 
+    saved: Saved = NOT_SAVED
+    offer: SavedDraft | None = None
     @property
     def method(self) -> Method:
         return self.form.method

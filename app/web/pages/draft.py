@@ -14,7 +14,7 @@ from app.web.pages.posted import Fields
 from app.web.pages.typed import typed_reference
 
 EMPTY = Recipe("linear")
-_WHOLE_TEXT = {"import": "recipe", "yaml": "yaml"}
+_WHOLE_TEXT = {"import": "recipe", "look": "recipe", "yaml": "yaml"}
 """Actions that bring a text of their own, and the field it comes in."""
 
 

@@ -1,0 +1,52 @@
+"""Drafts of the builder, kept on this server under addresses of their own: ``/?draft=…``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request
+from fastapi.responses import RedirectResponse, Response
+
+from app.drafts.store import Hold
+from app.web.dependencies import ServicesDep, TemplatesDep
+from app.web.pages.desk import page_key
+from app.web.pages.draft import from_text
+from app.web.pages.keeping import held
+from app.web.pages.posted import FieldsDep
+from app.web.pages.titles import title_of
+
+router = APIRouter(include_in_schema=False)
+
+DraftId = Annotated[str, Path(alias="draft_id", max_length=32)]
+
+
+@router.post("/drafts")
+def fork(services: ServicesDep, fields: FieldsDep) -> RedirectResponse:
+    """A copy to work on, which remembers what it was made from."""
+    draft = from_text(fields.get("recipe", ""))
+    origin = services.shared.get(fields.get("fork", ""))
+    title = title_of(draft.recipe) if draft.recipe else "A recipe that cannot be read"
+    made = services.drafts.save(Hold("", 0, ""), draft.text, title, origin.id if origin else None)
+    return RedirectResponse(f"/?draft={made.id}", 303)
+
+
+@router.post("/drafts/news")
+def news(request: Request, services: ServicesDep, templates: TemplatesDep, fields: FieldsDep) -> Response:
+    """The remark that another tab has changed the draft; nothing (204) if none has."""
+    hold = held(fields, page_key(fields))
+    if not services.drafts.overtaken(hold):
+        return Response(status_code=204)
+    return templates.partial(request, "partials/_draft_news.html", draft_id=hold.id)
+
+
+@router.post("/drafts/{draft_id}/swap")
+def swap(draft_id: DraftId, services: ServicesDep) -> RedirectResponse:
+    """Take back what another tab's text was written over."""
+    services.drafts.swap(draft_id)
+    return RedirectResponse(f"/?draft={draft_id}" if services.drafts.get(draft_id) else "/recipes", 303)
+
+
+@router.post("/drafts/{draft_id}/remove")
+def remove(draft_id: DraftId, services: ServicesDep) -> RedirectResponse:
+    services.drafts.remove(draft_id)
+    return RedirectResponse("/recipes", 303)

@@ -1,0 +1,28 @@
+"""Drafts kept on the server while the builder is used: which draft a page holds, and writing it down after an edit."""
+
+from __future__ import annotations
+
+from app.drafts.store import Drafts, Hold, Saved
+from app.web.pages.draft import Draft
+from app.web.pages.posted import Fields
+from app.web.pages.titles import title_of
+
+_MOST = 10**9
+_LOOKING = "look"
+"""The action of opening a recipe without keeping it."""
+
+
+def held(fields: Fields, writer: str) -> Hold:
+    """What a posted page says that it holds. ``writer`` names the page."""
+    version = fields.get("draft_version", "")
+    known = min(int(version), _MOST) if version.isascii() and version.isdigit() and len(version) < 12 else 0
+    return Hold(fields.get("draft", "")[:16], known, writer)
+
+
+def keep(drafts: Drafts, draft: Draft, fields: Fields, writer: str, fork: str | None) -> Saved:
+    """Write the draft down. An empty one that has no place yet gets none. ``fork``: the shared recipe it comes from."""
+    hold = held(fields, writer)
+    if fields.get("action") == _LOOKING or not (draft.text.strip() or hold.id):
+        return Saved(hold.id, hold.version)
+    title = title_of(draft.recipe) if draft.recipe else "A recipe that cannot be read"
+    return drafts.save(hold, draft.text, title, fork)

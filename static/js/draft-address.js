@@ -1,0 +1,13 @@
+// <draft-address>: around the form's state. Puts the address of the draft that the server keeps into the address bar.
+customElements.define("draft-address", class extends HTMLElement {
+  connectedCallback() {
+    new MutationObserver(() => this.write()).observe(this, { childList: true });
+    this.write();
+  }
+
+  write() {
+    const id = this.querySelector("[name=draft]")?.value;
+    const address = `/?draft=${id}`;
+    if (id && location.pathname + location.search !== address) history.replaceState(history.state, "", address);
+  }
+});
