@@ -37,20 +37,39 @@ def check(text: str, library: Library, *, seed: int | None, token: str | None) -
     return looked
 
 
-def needed(plan: Plan) -> Room:
-    """What the plan will write that is not there yet: the result, and the parents' files that must be fetched."""
+SCRATCH_BYTES = 256 << 20
+"""For what is read ahead of a parent that is streamed; what is being merged comes on top."""
+
+
+def needed(plan: Plan, stream: bool = False) -> Room:
+    """What the plan will write that is not there yet: the result, and the parents' files that must be fetched.
+
+    ``stream``: weights are not stored but for those of the tensors in the making, of which two may be the largest.
+    """
+    if stream:
+        carried = {(carry.parent, carry.file) for carry in plan.carries}
+        sizes = [sum(one.tensor.nbytes for one in step.every_input) for step in plan.steps()]
+        return Room(
+            plan.output_bytes + plan.alignment_bytes + SCRATCH_BYTES + 2 * max(sizes, default=0),
+            sum(
+                file.size
+                for parent, facts in enumerate(plan.parents)
+                for file in facts.files
+                if (parent, file.name) in carried and not file.present
+            ),
+        )
     files = [{file.name: file for file in parent.files} for parent in plan.parents]
     wanted = (files[parent].get(name) for parent, name in plan.files_needed)
     missing = sum(file.size for file in wanted if file is not None and not file.present)
     return Room(plan.output_bytes + plan.alignment_bytes, missing)
 
 
-def make_room(plan: Plan, out: Path, cache: Path, there: int, watch: Watch) -> None:
+def make_room(plan: Plan, out: Path, cache: Path, there: int, watch: Watch, *, stream: bool = False) -> None:
     """Reserve disk space for the result in ``out`` and see that the downloads fit into ``cache``.
 
     ``there``: bytes of the result that an earlier attempt has left. Raises Refused (``disk-full``) with the numbers.
     """
-    need = needed(plan)
+    need = needed(plan, stream)
     output = max(0, need.output - there)
     together = need.download if _same_disk(out, cache) else 0
     with_margin = output + together + (output + together) // 20 + MARGIN_BYTES

@@ -15,9 +15,9 @@ from app.storage.local import read_manifest
 from worker.steps.align import aligned
 from worker.steps.card import write_texts
 from worker.steps.check import check, make_room
-from worker.steps.fetch import fetch
 from worker.steps.merge import merge
 from worker.steps.publish import publish
+from worker.steps.supply import NOT_HASHED, supply
 from worker.steps.verify import verify
 from worker.steps.watch import Watch
 
@@ -27,7 +27,8 @@ class Order:
     """What is wanted. ``work`` and ``final``: the folder in the making and the finished one, on one filesystem.
 
     ``pin``: settle on the parents' commits first and work from the pinned recipe. Without it (folders of this machine
-    that a pinned recipe cannot name) the recipe is taken as it stands.
+    that a pinned recipe cannot name) the recipe is taken as it stands. ``stream``: weights on the Hub are read in parts
+    and not stored.
     """
 
     recipe: str
@@ -40,6 +41,7 @@ class Order:
     threads: int | None = None
     epoch: int = 1
     pin: bool = True
+    stream: bool = False
 
 
 def make_checkpoint(order: Order, library: Library, watch: Watch) -> Manifest:
@@ -51,17 +53,18 @@ def make_checkpoint(order: Order, library: Library, watch: Watch) -> Manifest:
     looked = _look(order, library)
     plan = _plan(looked)
     watch.planned(plan, looked.estimate.peak_memory_bytes if looked.estimate else 0)
-    for finding in looked.findings:
+    for finding in (*looked.findings, *([NOT_HASHED] if order.stream else [])):
         watch.log(finding.text if finding.level == "info" else str(finding))
     order.work.mkdir(parents=True, exist_ok=True)
     cache = library.hub.cache.root if library.hub else order.work
-    make_room(plan, order.work, cache, _size(order.work), watch)
-    folders = fetch(plan, library, watch, token=order.token)
-    with aligned(plan, folders, order.work, watch) as (laid_out, places):
-        written = merge(
-            laid_out, places, order.work, watch, device=order.device, threads=order.threads, epoch=order.epoch
-        )
-    texts = write_texts(plan, folders, order.work, watch, title=order.title)
+    make_room(plan, order.work, cache, _size(order.work), watch, stream=order.stream)
+    with supply(plan, library, watch, order.work, token=order.token, stream=order.stream) as parents:
+        with aligned(plan, parents.places, order.work, parents.watch) as (laid_out, places):
+            written = merge(
+                laid_out, places, order.work, parents.watch,
+                device=order.device, threads=order.threads, epoch=order.epoch,
+            )  # fmt: skip
+        texts = write_texts(plan, parents.folders(), order.work, watch, title=order.title)
     verify(plan, order.work, watch)
     watch.enter("finalising", "Publishing the result.")
     watch.check()

@@ -9,17 +9,18 @@ from pathlib import Path, PurePosixPath
 from app.planning.facts import ModelFacts
 from app.planning.plan import Plan
 from worker.engine.execute import Progress, Written, execute
+from worker.engine.sources import Place
 from worker.steps.watch import Watch
 
 
 def merge(
-    plan: Plan, folders: Sequence[Path], out: Path, watch: Watch, *, device: str, threads: int | None, epoch: int
+    plan: Plan, places: Sequence[Path | Place], out: Path, watch: Watch, *, device: str, threads: int | None, epoch: int
 ) -> tuple[Written, ...]:
     """Write the shards of ``plan`` into ``out``, but for those an earlier attempt has finished.
 
     ``epoch`` keeps the unfinished files of two attempts apart. Raises Refused, OSError, or what ``watch`` raises.
     """
-    key = plan_key(plan, folders)
+    key = plan_key(plan, places)
     tensors = sum(1 for _ in plan.steps())
     text = f"Merging {tensors} tensors into {len(plan.shards)} {'file' if len(plan.shards) == 1 else 'files'}."
     watch.enter("merging", text, tensors=tensors, size=plan.output_bytes)
@@ -33,7 +34,7 @@ def merge(
 
     return execute(
         plan,
-        folders,
+        places,
         out,
         device=device,
         threads=threads,
@@ -45,12 +46,12 @@ def merge(
     )
 
 
-def plan_key(plan: Plan, folders: Sequence[Path]) -> str:
+def plan_key(plan: Plan, places: Sequence[Path | Place]) -> str:
     """Hex SHA-256 of all that decides the shards' bytes: their headers and steps, the seed, and the parents' content
     (the commit; for a folder, each file's size and time of change, since tokenizers too decide where rows go)."""
     digest = hashlib.sha256(str(plan.seed).encode())
-    for parent, folder in zip(plan.parents, folders, strict=True):
-        digest.update(repr(_identity(parent, folder)).encode())
+    for parent, place in zip(plan.parents, places, strict=True):
+        digest.update(repr(_identity(parent, place)).encode())
     for shard in plan.shards:
         digest.update(shard.header)
         for step in shard.steps:
@@ -58,10 +59,10 @@ def plan_key(plan: Plan, folders: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def _identity(parent: ModelFacts, folder: Path) -> list[tuple[str, int, int | str | None]]:
-    if parent.commit is not None:
+def _identity(parent: ModelFacts, place: Path | Place) -> list[tuple[str, int, int | str | None]]:
+    if parent.commit is not None or not isinstance(place, Path):
         return [(file.name, file.size, file.sha256 or file.oid) for file in parent.files]
-    paths = [(file, folder.joinpath(*PurePosixPath(file.name).parts)) for file in parent.files]
+    paths = [(file, place.joinpath(*PurePosixPath(file.name).parts)) for file in parent.files]
     return [(file.name, file.size, path.stat().st_mtime_ns) for file, path in paths if path.exists()]
 
 

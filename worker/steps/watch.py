@@ -35,3 +35,34 @@ class Watch(Protocol):
 
     def shard(self, written: Written, key: str) -> None:
         """A shard is safe on disk."""
+
+
+class Passing:
+    """A ``Watch`` that passes everything on to another; the base of those that do something besides."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+
+    def check(self) -> None:
+        self.watch.check()
+
+    def enter(self, stage: str, text: str, *, tensors: int = 0, size: int = 0) -> None:
+        self.watch.enter(stage, text, tensors=tensors, size=size)
+
+    def log(self, text: str) -> None:
+        self.watch.log(text)
+
+    def progress(self, done: int, *, tensors: int = 0, tensor: str = "") -> None:
+        self.watch.progress(done, tensors=tensors, tensor=tensor)
+
+    def planned(self, plan: Plan, memory_bytes: int) -> None:
+        self.watch.planned(plan, memory_bytes)
+
+    def reserve(self, need: int, free: int) -> int:
+        return self.watch.reserve(need, free)
+
+    def finished(self, key: str) -> Mapping[str, Written]:
+        return self.watch.finished(key)
+
+    def shard(self, written: Written, key: str) -> None:
+        self.watch.shard(written, key)
