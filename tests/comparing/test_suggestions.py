@@ -171,8 +171,8 @@ def test_little_or_scattered_opposition_is_not_worth_a_word(conflict: dict[int, 
 
 
 def test_slices_get_words_only() -> None:
-    stack = "merge_method: ties\nbase_model: a/base\nslices:\n- sources:\n  - {model: a/A, layer_range: [0, 4], parameters: {weight: 1}}\n"
-    stack += "  - {model: a/B, layer_range: [0, 4], parameters: {weight: 1}}\n"
+    stack = "merge_method: ties\nbase_model: a/base\nslices:\n- sources:\n"
+    stack += "".join(f"  - {{model: a/{one}, layer_range: [0, 4], parameters: {{weight: 1}}}}\n" for one in "AB")
     one = only(suggest(comparison(mlp_conflict=OPPOSED), recipe(stack)), "opposed")
     assert (one.action, one.recipe) == ("", None)
 
