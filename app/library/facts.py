@@ -13,6 +13,7 @@ On the web there is no rule 2: what a server happens to have in its folders neve
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +21,10 @@ from pathlib import Path
 from app.hub.client import HubClient, ModelHit, RepoInfo, token_key
 from app.hub.fading import Fading
 from app.library.card import CARD, LONGEST, licence_and_bases
-from app.library.headers import Contents, ModelFiles, Piece, read_model, read_text
+from app.library.headers import Contents, ModelFiles, Piece, read_adapter, read_model, read_text
 from app.library.local import LocalFiles, LocalRoots
 from app.library.remote import HubFiles
+from app.planning.adapters import put_on
 from app.planning.facts import FileFacts, ModelFacts
 from app.planning.tokenizer_file import TOKENIZER
 from app.recipe.findings import Finding, Refused, refuse
@@ -33,6 +35,8 @@ ASK_AGAIN = 60.0
 """Seconds after which the Hub is asked again what a branch stands for and whether a token may see it."""
 _FOREVER = 30 * 24 * 3600.0
 _ADDRESS = re.compile(r"https?://[^/]+/([\w.-]+/[\w.-]+)", re.ASCII)
+Reader = Callable[[ModelFiles], Contents]
+"""Reads what is known of a model, or of an adapter."""
 _FOLDER = re.compile(r"\.{0,2}/|~|\.{1,2}$")
 
 
@@ -65,15 +69,14 @@ class Library:
             self.hub.close()
 
     def facts(self, ref: ModelRef, token: str | None = None) -> ModelFacts:
-        """Config, tensors and files of a model (of ``ref`` itself, not of its adapter). Raises Refused.
+        """Config, tensors and files of a model, with its adapter on it if it has one. Raises Refused.
 
         ``where`` of a finding is the file or tensor if there is one, else the reference.
         """
-        place = self._place(ref)
-        try:
-            return self._local_facts(ref, place) if place is not None else self._hub_facts(ref, token)
-        except Refused as refused:
-            raise Refused(_of(ref, finding) for finding in refused.findings) from refused
+        model = self._facts(replace(ref, adapter=None), token, read_model)
+        if ref.adapter is None:
+            return model
+        return put_on(str(ref), model, self._facts(ref.adapter, token, read_adapter))
 
     def with_tokenizer(self, ref: ModelRef, facts: ModelFacts, token: str | None = None) -> ModelFacts:
         """The same facts with the text of tokenizer.json, where there is one. Raises Refused.
@@ -137,7 +140,15 @@ class Library:
 
     def pin(self, ref: ModelRef, facts: ModelFacts) -> ModelRef:
         """The same reference at the commit that was read; a local folder has none."""
-        return ref if facts.commit is None else replace(ref, revision=facts.commit)
+        adapter = self.pin(ref.adapter, facts.adapter) if ref.adapter and facts.adapter else ref.adapter
+        return replace(ref, revision=facts.commit or ref.revision, adapter=adapter)
+
+    def _facts(self, ref: ModelRef, token: str | None, read: Reader) -> ModelFacts:
+        place = self._place(ref)
+        try:
+            return self._local_facts(ref, place, read) if place is not None else self._hub_facts(ref, token, read)
+        except Refused as refused:
+            raise Refused(_of(ref, finding) for finding in refused.findings) from refused
 
     def _place(self, ref: ModelRef) -> Path | None:
         """The folder a reference means; None for a model on the Hub. Raises Refused."""
@@ -179,9 +190,9 @@ class Library:
         info = self._infos.get((ref.name, ref.revision, token_key(token)), lambda: self._ask(hub, ref, token))
         return HubFiles(hub, info, token, self._pool)
 
-    def _local_facts(self, ref: ModelRef, place: Path) -> ModelFacts:
+    def _local_facts(self, ref: ModelRef, place: Path, read: Reader) -> ModelFacts:
         source = self._local_files(ref, place)
-        contents = self._contents.get((str(place), source.fingerprint), lambda: read_model(source))
+        contents = self._contents.get((read, str(place), source.fingerprint), lambda: read(source))
         card = source.read([Piece(CARD, 0, LONGEST)])[0] if CARD in source.files else b""
         licence, bases = licence_and_bases(card.decode("utf-8", errors="replace"))
         return ModelFacts(
@@ -194,10 +205,10 @@ class Library:
             base_models=bases,
         )
 
-    def _hub_facts(self, ref: ModelRef, token: str | None) -> ModelFacts:
+    def _hub_facts(self, ref: ModelRef, token: str | None, read: Reader) -> ModelFacts:
         files = self._hub_files(ref, token)
         source = files.info
-        contents = self._contents.get((source.id, source.commit), lambda: read_model(files))
+        contents = self._contents.get((read, source.id, source.commit), lambda: read(files))
         return ModelFacts(
             ref=str(ref),
             config=contents.config,

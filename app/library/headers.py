@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from app.planning.adapter_config import ADAPTER_CONFIG
 from app.planning.facts import MERGEABLE, FileFacts, TensorFacts
 from app.planning.header import header_length, parse_header
 from app.planning.index import INDEX_FILE, MAX_INDEX, check_index, parse_index
@@ -19,7 +20,7 @@ from app.planning.strict_json import BadJson, load_object
 from app.recipe.findings import Refused, refuse
 
 CONFIG = "config.json"
-ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 MAX_CONFIG = 1_000_000
 TEXTS: Mapping[str, int] = MappingProxyType(
     {
@@ -37,7 +38,7 @@ TEXTS: Mapping[str, int] = MappingProxyType(
 MAX_TEXT = 64_000_000
 FIRST_LOOK = 32_768
 """Bytes read of the beginning of a weight file: most headers of sharded models are shorter."""
-_SINGLE = ("model.safetensors", "adapter_model.safetensors")
+_SINGLE = ("model.safetensors", ADAPTER_WEIGHTS)
 _NUMBERED = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors", re.ASCII)
 _PICKLED = re.compile(r"(pytorch_model|model|consolidated|adapter_model).*\.(bin|pt|pth|ckpt|pkl)", re.ASCII)
 
@@ -68,6 +69,22 @@ class Contents:
     config: Mapping[str, Any]
     tensors: Mapping[str, TensorFacts]
     texts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def read_adapter(source: ModelFiles) -> Contents:
+    """Read an adapter's settings and header, whatever else lies beside them. Raises Refused likewise."""
+    files = source.files
+    if ADAPTER_CONFIG not in files:
+        raise refuse(
+            "no-adapter", ADAPTER_CONFIG, f"There is no {ADAPTER_CONFIG}, so this is not an adapter.",
+            "After the + stands a LoRA adapter in PEFT's format.",
+        )  # fmt: skip
+    if ADAPTER_WEIGHTS not in files:
+        raise _no_weights(source)
+    raw = _read_small(source, [ADAPTER_CONFIG])
+    tensors = _read_headers(source, [ADAPTER_WEIGHTS])
+    texts = {ADAPTER_CONFIG: _text(raw[ADAPTER_CONFIG], ADAPTER_CONFIG)}
+    return Contents(MappingProxyType({}), MappingProxyType(tensors), MappingProxyType(texts))
 
 
 def read_model(source: ModelFiles) -> Contents:

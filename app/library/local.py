@@ -31,7 +31,7 @@ class LocalRoots:
         self._listed: Fading[tuple[str, ...]] = Fading(seconds=5, most=1)
 
     def models(self) -> tuple[str, ...]:
-        """References of all models in all roots, sorted: folders with a config.json and safetensors."""
+        """References of all models and adapters in all roots, sorted: folders with a config and safetensors."""
         return self._listed.get("", self._list)
 
     def resolve(self, reference: str) -> Path:
@@ -105,7 +105,7 @@ def _models_below(root: Path) -> Iterator[Path]:
         except OSError:
             continue
         names = {entry.name for entry in here}
-        if "config.json" in names and any(name.endswith(".safetensors") for name in names):
+        if names & {"config.json", "adapter_config.json"} and any(name.endswith(".safetensors") for name in names):
             yield folder
         elif depth < DEEPEST:
             folders = [entry for entry in here if not entry.name.startswith(".") and entry.is_dir()]

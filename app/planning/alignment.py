@@ -71,7 +71,7 @@ class Aligner:
 
     def _in_place(self, parent: int, origin: TensorFacts) -> bool:
         own = self.vocabulary.row_map(parent)
-        return origin.shape[0] == len(own) and all(row == number for number, row in enumerate(own))
+        return origin.plain and origin.shape[0] == len(own) and all(row == number for number, row in enumerate(own))
 
     def _alignment(self, step: Step, parent: int, origin: TensorFacts) -> Alignment:
         own = self.vocabulary.row_map(parent)
@@ -79,7 +79,7 @@ class Aligner:
         fill = self.vocabulary.fill(parent, sources.keys())
         used = {source for rows in fill.values() for source, _ in rows or ()}
         sources = {source: tensor for source, tensor in sources.items() if source in used}
-        dtypes = {origin.dtype, *(tensor.dtype for tensor in sources.values())}
+        dtypes = {origin.stored, *(tensor.stored for tensor in sources.values())}
         if any(rows is None or len(rows) > 1 for rows in fill.values()):
             dtypes.add("F32")
         dtype = widest(dtypes)

@@ -36,8 +36,15 @@ class _Parent:
     facts: ModelFacts
 
     @property
+    def parts(self) -> list[tuple[ModelRef, ModelFacts]]:
+        """The model, and the adapter on it if there is one."""
+        adapter = (self.ref.adapter, self.facts.adapter)
+        own = (self.ref, self.facts)
+        return [own, (adapter[0], adapter[1])] if adapter[0] is not None and adapter[1] is not None else [own]
+
+    @property
     def on_hub(self) -> bool:
-        return self.facts.commit is not None and is_hub_id(self.ref.name)
+        return all(_is_on_hub(ref, facts) for ref, facts in self.parts)
 
 
 def model_card(plan: Plan, name: str, *, recipe_text: str | None = None, licence: str | None = None) -> str:
@@ -46,7 +53,7 @@ def model_card(plan: Plan, name: str, *, recipe_text: str | None = None, licence
     parents = _parents(plan)
     method = METHODS[plan.recipe.merge_method]
     text = plan.texts[RECIPE_FILE] if recipe_text is None else recipe_text
-    licence = licence or common_licence({str(one.ref): one.facts for one in parents})
+    licence = licence or common_licence({str(ref): facts for one in parents for ref, facts in one.parts})
     sections = [
         _front_matter(parents, licence),
         f"# {_plain(name) or 'Merged model'}",
@@ -68,13 +75,11 @@ def model_card(plan: Plan, name: str, *, recipe_text: str | None = None, licence
 def _parents(plan: Plan) -> list[_Parent]:
     used = {one.parent for step in plan.steps() for one in step.every_input}
     refs = pin(plan.recipe, {}, None).parents()
-    return [
-        _Parent(ref, facts) for index, (ref, facts) in enumerate(zip(refs, plan.parents, strict=True)) if index in used
-    ]
+    return [_Parent(ref, facts) for index, (ref, facts) in enumerate(zip(refs, plan.parents)) if index in used]  # noqa: B905  adapters follow
 
 
 def _front_matter(parents: Sequence[_Parent], licence: str | None) -> str:
-    hub = list(dict.fromkeys(one.ref.name for one in parents if one.on_hub))
+    hub = list(dict.fromkeys(ref.name for one in parents for ref, facts in one.parts if _is_on_hub(ref, facts)))
     content: dict[str, Any] = {"base_model": hub, "base_model_relation": "merge"} if hub else {}
     content["library_name"] = "transformers"
     if licence:
@@ -87,12 +92,25 @@ def _table(parents: Sequence[_Parent], plan: Plan) -> str:
     base = pin(plan.recipe, {}, None).base_model
     lines = ["| model | version | licence |", "|---|---|---|"]
     for one in parents:
-        name = _plain(one.ref.name)
-        shown = f"[{name}](https://huggingface.co/{one.ref.name})" if one.on_hub else name
+        shown = " + ".join(_linked(ref, facts) for ref, facts in one.parts)
         role = " (base)" if one.ref == base and METHODS[plan.recipe.merge_method].base != "ignored" else ""
-        version = f"`{one.facts.commit}`" if one.facts.commit else _plain(one.ref.revision or "a local folder")
-        lines.append(f"| {shown}{role} | {version} | {_plain(one.facts.licence or 'not known')} |")
+        version = " + ".join(_version(ref, facts) for ref, facts in one.parts)
+        licence = " + ".join(_plain(facts.licence or "not known") for _, facts in one.parts)
+        lines.append(f"| {shown}{role} | {version} | {licence} |")
     return "\n".join(lines)
+
+
+def _is_on_hub(ref: ModelRef, facts: ModelFacts) -> bool:
+    return facts.commit is not None and is_hub_id(ref.name)
+
+
+def _linked(ref: ModelRef, facts: ModelFacts) -> str:
+    name = _plain(ref.name)
+    return f"[{name}](https://huggingface.co/{ref.name})" if _is_on_hub(ref, facts) else name
+
+
+def _version(ref: ModelRef, facts: ModelFacts) -> str:
+    return f"`{facts.commit}`" if facts.commit else _plain(ref.revision or "a local folder")
 
 
 def _method(method: Method, plan: Plan, parents: Sequence[_Parent]) -> str:

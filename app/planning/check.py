@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+from app.planning.adapters import remarks
 from app.planning.chat_templates import chat_template_of
 from app.planning.facts import ModelFacts
 from app.planning.layers import config_parts
@@ -40,9 +41,11 @@ def check(recipe: Recipe, facts: Mapping[ModelRef, ModelFacts]) -> tuple[Finding
         found += _settings(models)
         found += _dtypes(recipe, models)
         found += _identical(models)
-    found += check_licences(models)
+    everyone = _with_adapters(refs, models, facts)
+    found += check_licences(everyone)
     found += _lineage(recipe, method, facts)
-    found += _access(models)
+    found += _access(everyone)
+    found += [finding for ref in refs for finding in remarks(str(ref), facts[ref])]
     return tuple(found)
 
 
@@ -53,6 +56,12 @@ Models = Mapping[str, ModelFacts]
 def _donor_first(recipe: Recipe, models: Models) -> Models:
     donor = str(recipe.base_model or next((source.model for source in recipe.sources()), ""))
     return {name: models[name] for name in sorted(models, key=lambda name: name != donor)}
+
+
+def _with_adapters(refs: Sequence[ModelRef], models: Models, facts: Mapping[ModelRef, ModelFacts]) -> Models:
+    """Models and adapters apart, each with its own licence and terms."""
+    pairs = [(ref.adapter, facts[ref].adapter) for ref in refs]
+    return {**models, **{str(ref): adapter for ref, adapter in pairs if ref is not None and adapter is not None}}
 
 
 def _architecture(models: Models) -> Iterator[Finding]:
@@ -166,6 +175,8 @@ def _weight_marks(facts: ModelFacts) -> tuple[str, ...]:
     """What identifies the content of the weight files; empty when that is not known."""
     weights = set(facts.weight_files)
     marks = [file.sha256 or file.oid or "" for file in facts.files if file.name in weights]
+    if facts.adapter is not None and marks:
+        marks += _weight_marks(facts.adapter) or ("",)
     return tuple(sorted(marks)) if marks and all(marks) else ()
 
 

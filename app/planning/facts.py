@@ -43,6 +43,16 @@ class TensorFacts:
     def nbytes(self) -> int:
         return self.end - self.begin
 
+    @property
+    def stored(self) -> str:
+        """The dtype its numbers are read in."""
+        return self.dtype
+
+    @property
+    def plain(self) -> bool:
+        """Whether its bytes lie in the file as they are."""
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
@@ -62,6 +72,8 @@ class ModelFacts:
 
     ``ref`` is the reference as written in the recipe; ``commit`` the 40-hex commit it stands for (None for a local
     folder); ``texts`` holds the small JSON and text files that were read (config.json is parsed into ``config``).
+    ``adapter``: what is known of the adapter in ``ref``; ``config`` and ``tensors`` are then those of the model with
+    the adapter on it, ``commit`` and ``files`` the model's own.
     """
 
     ref: str
@@ -75,6 +87,7 @@ class ModelFacts:
     private: bool = False
     gated: bool = False
     downloads: int | None = None
+    adapter: ModelFacts | None = None
 
     @property
     def parameters(self) -> int:

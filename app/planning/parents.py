@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from app.planning.adapter_config import is_adapter
 from app.planning.facts import MERGEABLE, ModelFacts, TensorFacts
 from app.planning.layers import Structure, config_parts, position, read_structure
 from app.planning.module_names import EMBEDDINGS, outside_layers
@@ -34,6 +35,17 @@ class Parents:
     def of(cls, refs: Iterable[ModelRef], facts: Mapping[ModelRef, ModelFacts]) -> Parents:
         listed = tuple(refs)
         return cls(listed, tuple(facts[ref] for ref in listed))
+
+    @property
+    def with_adapters(self) -> tuple[ModelFacts, ...]:
+        """All parents, then the adapters on them."""
+        return (*self.facts, *(one.adapter for one in self.facts if one.adapter is not None))
+
+    @property
+    def adapters(self) -> dict[int, int]:
+        """For each parent with an adapter: where the adapter stands in ``with_adapters``."""
+        adapted = [parent for parent, one in enumerate(self.facts) if one.adapter is not None]
+        return {parent: len(self.facts) + number for number, parent in enumerate(adapted)}
 
     def index(self, ref: ModelRef) -> int:
         return self.refs.index(ref)
@@ -97,11 +109,12 @@ def _tie_flag(config: Mapping[str, object]) -> bool | None:
 
 def unfit(ref: ModelRef, facts: ModelFacts) -> Iterator[Finding]:
     """Errors for a model that cannot be merged at all."""
-    if ref.adapter is not None:
+    if is_adapter(facts):
         yield Finding(
-            "error", "adapter-not-supported", str(ref), f"{ref}: adapters cannot be merged in yet.",
-            "Use a model into which the adapter is already merged.",
+            "error", "adapter-alone", str(ref), f"{ref} is an adapter, which needs the model it was made for.",
+            f"Write owner/model+{ref}.",
         )  # fmt: skip
+        return
     if not facts.tensors:
         yield Finding("error", "no-weights", str(ref), f"{ref} has no weights.", "Choose a model with safetensors.")
         return

@@ -15,11 +15,13 @@ def pin(recipe: Recipe, facts: Mapping[ModelRef, ModelFacts], seed: int | None) 
     """The same recipe with Hub models at their commits, absolute folders by their last two names, and the seed."""
     used: dict[str, str] = {}
 
-    def pinned(ref: ModelRef) -> ModelRef:
-        known = facts.get(ref)
+    def at(ref: ModelRef, known: ModelFacts | None) -> ModelRef:
         name = _without_path(ref.name, used)
-        adapter = pinned(ref.adapter) if ref.adapter else None
+        adapter = at(ref.adapter, known.adapter if known else None) if ref.adapter else None
         return ModelRef(name, known.commit if known and known.commit else ref.revision, adapter)
+
+    def pinned(ref: ModelRef) -> ModelRef:
+        return at(ref, facts.get(ref))
 
     return replace(map_references(recipe, pinned), seed=recipe.seed if seed is None else seed)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from math import prod
 from types import MappingProxyType
 
+from app.planning.adapted import AdaptedTensor
 from app.planning.facts import ModelFacts, TensorFacts
 from app.recipe.findings import Finding
 from app.recipe.schema import Recipe, Scalar
@@ -99,7 +100,10 @@ class Carry:
 @dataclass(frozen=True)
 class Plan:
     """Everything a merge will do. ``texts`` are files written as they stand here (config.json, the shard index,
-    mergekit_config.yml); ``seed`` drives the random methods; ``alignments`` come first, each making an input."""
+    mergekit_config.yml); ``seed`` drives the random methods; ``alignments`` come first, each making an input.
+
+    ``parents`` are the recipe's, then the adapters on them; ``adapters`` says for a parent where its adapter stands.
+    """
 
     recipe: Recipe
     parents: tuple[ModelFacts, ...]
@@ -109,6 +113,7 @@ class Plan:
     seed: int = 0
     findings: tuple[Finding, ...] = ()
     alignments: tuple[Alignment, ...] = ()
+    adapters: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
 
     def steps(self) -> Iterator[Step]:
         for shard in self.shards:
@@ -129,10 +134,28 @@ class Plan:
 
     @property
     def files_needed(self) -> tuple[tuple[int, str], ...]:
-        """``(parent, file)`` of everything that must be on disk before the engine starts, each once."""
+        """``(parent, file)`` of everything that must be on disk before the engine starts, each once.
+
+        Of parents that are the same model (one plain, one with an adapter) the first is named.
+        """
         made = {(one.parent, one.tensor.file) for one in self.alignments}
-        weights = [(one.parent, one.tensor.file) for step in self.steps() for one in step.every_input]
-        weights = [one for one in weights if one not in made]
-        weights += [(one.parent, one.origin.file) for one in self.alignments]
-        weights += [(parent, tensor.file) for one in self.alignments for parent, tensor in one.sources.items()]
-        return tuple(dict.fromkeys([*weights, *((carry.parent, carry.file) for carry in self.carries)]))
+        tensors = [(one.parent, one.tensor) for step in self.steps() for one in step.every_input]
+        tensors = [(parent, tensor) for parent, tensor in tensors if (parent, tensor.file) not in made]
+        tensors += [(one.parent, one.origin) for one in self.alignments]
+        tensors += [source for one in self.alignments for source in one.sources.items()]
+        files = [file for parent, tensor in tensors for file in self._files(parent, tensor)]
+        files += [(carry.parent, carry.file) for carry in self.carries]
+        first = self._first_of_each()
+        return tuple(dict.fromkeys((first[parent], file) for parent, file in files))
+
+    def _files(self, parent: int, tensor: TensorFacts) -> Iterator[tuple[int, str]]:
+        if not isinstance(tensor, AdaptedTensor):
+            yield parent, tensor.file
+            return
+        if tensor.own is not None:
+            yield parent, tensor.file
+        yield from ((self.adapters[parent], one.file) for one in tensor.of_adapter)
+
+    def _first_of_each(self) -> list[int]:
+        places = [(facts.ref.partition("+")[0], facts.commit) for facts in self.parents]
+        return [places.index(place) for place in places]

@@ -73,7 +73,8 @@ def make_plan(
     texts = MappingProxyType({**beside.texts, RECIPE_FILE: text, **write_index(shards)})
     alignments = aligner.alignments if aligner else ()
     findings = (*noticed, *beside.findings)
-    return Plan(recipe, parents.facts, shards, beside.carries, texts, chosen, findings, alignments)
+    everyone, adapters = parents.with_adapters, parents.adapters
+    return Plan(recipe, everyone, shards, beside.carries, texts, chosen, findings, alignments, adapters)
 
 
 def _files_beside(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from app.planning.facts import MERGEABLE, TensorFacts
@@ -179,7 +179,7 @@ class StepMaker:
         """One parent's tensor as it is, or only cast."""
         tensor = part.tensor
         dtype = self.dtype if self.dtype and tensor.dtype in MERGEABLE else tensor.dtype
-        method = COPY if dtype == tensor.dtype else "passthrough"
+        method = COPY if tensor.plain and dtype == tensor.dtype else "passthrough"
         inputs = (Input(part.member.parent, tensor),)
         return Step(wanted.name, dtype, tensor.shape, method, inputs, layer=wanted.layer)
 

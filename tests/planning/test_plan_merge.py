@@ -316,7 +316,6 @@ def test_slices_of_an_encoder_decoder_are_refused():
     [
         ("merge_method: passthrough\nslices: [{sources: [{model: o/a, layer_range: [0, 0]}]}]\n", "no-layers"),
         ("merge_method: passthrough\nmodules: {m: {models: [{model: o/a}]}}\n", "unknown-module"),
-        ("merge_method: passthrough\nmodels: [{model: o/a+o/lora}]\n", "adapter-not-supported"),
         ("merge_method: passthrough\nmodels: [{model: o/a}]\nchat_template: chatlm\n", "chat-template-not-supported"),
     ],
 )

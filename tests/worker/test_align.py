@@ -20,9 +20,10 @@ from app.recipe.findings import Refused
 from tests.support.checkpoints import encoded, from_bf16, read_tensors, rounded, to_bf16, write_json, write_weights
 from tests.support.quiet import Quiet
 from tests.support.tiny_models import make_tiny
+from worker.engine.dtypes import decode
 from worker.engine.execute import Written
 from worker.steps import align
-from worker.steps.align import FOLDER, aligned, decode, encode, write_aligned
+from worker.steps.align import FOLDER, aligned, encode, write_aligned
 from worker.steps.checkpoint import Order, make_checkpoint
 
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
@@ -280,7 +281,7 @@ def test_a_parent_that_was_cut_short_is_told(disk: Path, library: Library, tmp_p
     plan = preflight(linear({"tools": 0.5, "think": 0.5}, "tokenizer_source: union\n"), library).plan
     assert plan is not None
     (tmp_path / "model.safetensors").write_bytes((disk / "tools" / "model.safetensors").read_bytes()[:3000])
-    with pytest.raises(Refused, match="cut short"):
+    with pytest.raises(Refused, match="has 3000 bytes instead of"):
         write_aligned(plan.alignments[0], plan, [tmp_path, tmp_path], tmp_path / "rows", Quiet())
     assert isinstance(plan.alignments[0].origin, TensorFacts)
 

@@ -18,8 +18,9 @@ from worker.engine.copying import copy
 from worker.engine.crew import Bench, Crew
 from worker.engine.dtypes import ITEMSIZE
 from worker.engine.methods import METHODS
+from worker.engine.opened import Sources
 from worker.engine.output import OutputFile, Written
-from worker.engine.sources import Place, Source, Sources
+from worker.engine.sources import Place, Source
 from worker.engine.work import Work
 
 __all__ = ["Progress", "Written", "execute"]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
-from app.planning.plan import Input, Plan
+from app.planning.facts import TensorFacts
 from app.recipe.findings import Refused, refuse
 from worker.engine.dtypes import ITEMSIZE, Array, count_non_finite
 
@@ -125,12 +124,12 @@ class Source:
 
     __slots__ = ("begin", "dtype", "elements", "end", "file", "itemsize", "name")
 
-    def __init__(self, file: ByteFile, one: Input) -> None:
+    def __init__(self, file: ByteFile, tensor: TensorFacts) -> None:
         self.file = file
-        self.name = one.tensor.name
-        self.dtype = one.tensor.dtype
-        self.begin, self.end = one.tensor.begin, one.tensor.end
-        self.elements = one.tensor.elements
+        self.name = tensor.name
+        self.dtype = tensor.dtype
+        self.begin, self.end = tensor.begin, tensor.end
+        self.elements = tensor.elements
         self.itemsize = ITEMSIZE.get(self.dtype, 0)
 
     @property
@@ -155,51 +154,3 @@ class Source:
             self.read(piece.data, start)
             total += count_non_finite(piece, self.dtype)
         return total
-
-
-class Sources:
-    """The open files of the parents that one output shard needs. ``places[i]`` holds the files of parent ``i``."""
-
-    def __init__(self, plan: Plan, places: Sequence[Path | Place]) -> None:
-        self._plan = plan
-        self._places = [Folder(place) if isinstance(place, Path) else place for place in places]
-        self._files: dict[tuple[int, str], ByteFile] = {}
-        self._stamps: dict[tuple[int, str], Hashable] = {}
-        self._sizes = {
-            (parent, file.name): file.size for parent, facts in enumerate(plan.parents) for file in facts.files
-        }
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
-    def open(self, one: Input, turn: int = 0) -> Source:
-        """The tensor of ``one``, its file opened when it is not yet. Not for use by several threads at once."""
-        file = self._file(one.parent, one.tensor.file)
-        if file.size < one.tensor.end:
-            raise parent_changed(one.tensor.file, file.label, "is too short")
-        file.expect(one.tensor.begin, one.tensor.end, turn)
-        return Source(file, one)
-
-    def _file(self, parent: int, name: str) -> ByteFile:
-        key = (parent, name)
-        if key not in self._files:
-            label = self._plan.parents[parent].ref
-            file = self._places[parent].open(name, label, self._sizes.get(key))
-            self._files[key] = file
-            if file.stamp is not None and self._stamps.setdefault(key, file.stamp) != file.stamp:
-                raise parent_changed(name, label, "was written to")
-        return self._files[key]
-
-    def check_unchanged(self) -> None:
-        """Raises Refused(parent-changed) when a file was written to since it was first opened."""
-        for file in self._files.values():
-            file.check_unchanged()
-
-    def close(self) -> None:
-        """Closes the files; their stamps are kept, so that a change between two output shards is noticed too."""
-        for file in self._files.values():
-            file.close()
-        self._files.clear()

@@ -14,6 +14,7 @@ from app.planning.header import parse_header, write_header
 from app.planning.plan import Input, Plan, Shard, Step, Values
 from app.recipe.catalogue import METHODS, Method, Parameter
 from app.recipe.schema import Recipe, Scalar
+from worker.engine.adapted import add_low_rank
 from worker.engine.execute import execute
 
 _SHAPE = (520, 512)
@@ -26,6 +27,7 @@ _PARTLY = ("density", "select_topk")
 
 def warm_up() -> None:
     """Compile and cache every kernel of the CPU back end. A few seconds the first time, then almost nothing."""
+    add_low_rank(np.zeros(1, np.float32), 0, np.ones((1, 1), np.float32), np.ones((1, 1), np.float32), np.float32(1))
     with tempfile.TemporaryDirectory(prefix="weightloom-warm-up-") as name:
         folders = [Path(name) / str(index) for index in range(_PARENTS)]
         parents = tuple(_parent(folder, seed) for seed, folder in enumerate(folders))

@@ -8,16 +8,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from math import prod
-from pathlib import Path, PurePosixPath
-from types import TracebackType
-from typing import Self
+from pathlib import Path
 
 import numpy as np
 
 from app.planning.facts import DTYPE_BYTES, TensorFacts
 from app.planning.plan import Alignment, Input, Plan, Shard, Step
-from app.recipe.findings import refuse
-from worker.engine.dtypes import Array
+from worker.engine.dtypes import Array, decode
+from worker.engine.opened import Sources
+from worker.engine.sources import Place, Source
 from worker.steps.watch import Watch
 
 FOLDER = ".aligned"
@@ -27,7 +26,9 @@ BLOCK_BYTES = 4 << 20
 
 
 @contextmanager
-def aligned(plan: Plan, folders: Sequence[Path], work: Path, watch: Watch) -> Iterator[tuple[Plan, tuple[Path, ...]]]:
+def aligned(
+    plan: Plan, folders: Sequence[Path | Place], work: Path, watch: Watch
+) -> Iterator[tuple[Plan, tuple[Path | Place, ...]]]:
     """The plan and folders that the engine takes: those given, or with the aligned matrices written into ``work`` and
     standing beside the parents. They are gone afterwards. Raises Refused, OSError, or what ``watch`` raises."""
     if not plan.alignments:
@@ -63,19 +64,15 @@ def _beside(plan: Plan) -> Plan:
     return replace(plan, parents=(*plan.parents, *shadows), shards=tuple(map(shard, plan.shards)))
 
 
-def write_aligned(one: Alignment, plan: Plan, folders: Sequence[Path], path: Path, watch: Watch) -> None:
+def write_aligned(one: Alignment, plan: Plan, folders: Sequence[Path | Place], path: Path, watch: Watch) -> None:
     """Write the raw rows of ``one.tensor`` to ``path``, a block of rows at a time."""
 
-    def matrix(parent: int, tensor: TensorFacts) -> _Matrix:
-        return _Matrix(folders[parent].joinpath(*PurePosixPath(tensor.file).parts), tensor, plan.parents[parent].ref)
-
-    sources = {parent: matrix(parent, tensor) for parent, tensor in one.sources.items()}
-    with matrix(one.parent, one.origin) as origin, path.open("wb") as file:
-        try:
-            _Writer(one, origin, sources, watch).write(file.fileno())
-        finally:
-            for source in sources.values():
-                source.close()
+    with Sources(plan, folders) as opened, path.open("wb") as file:
+        sources = {
+            parent: _Matrix(opened.open(Input(parent, tensor)), tensor) for parent, tensor in one.sources.items()
+        }
+        origin = _Matrix(opened.open(Input(one.parent, one.origin)), one.origin)
+        _Writer(one, origin, sources, watch).write(file.fileno())
 
 
 class _Writer:
@@ -131,49 +128,19 @@ class _Writer:
 
 
 class _Matrix:
-    """A parent's matrix on disk, read row by row."""
+    """A parent's matrix, read row by row."""
 
-    def __init__(self, path: Path, tensor: TensorFacts, label: str) -> None:
-        self.rows, self.elements, self.dtype = tensor.shape[0], prod(tensor.shape[1:]), tensor.dtype
-        self._begin, self._label, self._name = tensor.begin, label, tensor.file
-        self._row_bytes = self.elements * DTYPE_BYTES[tensor.dtype]
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        os.close(self._descriptor)
+    def __init__(self, source: Source, tensor: TensorFacts) -> None:
+        self.rows, self.elements, self.dtype = tensor.shape[0], prod(tensor.shape[1:]), source.dtype
+        self._source = source
 
     def read(self, rows: Array) -> Array:
         """These rows, raw: uint8 [rows, bytes of a row]. Rows that follow each other are read at once."""
-        raw = np.empty((len(rows), self._row_bytes), np.uint8)
+        raw = np.empty((len(rows), self.elements * DTYPE_BYTES[self.dtype]), np.uint8)
         cuts = np.flatnonzero(np.diff(rows) != 1) + 1
         for first, last in zip([0, *cuts.tolist()], [*cuts.tolist(), len(rows)], strict=True):
-            self._fill(raw[first:last].reshape(-1).data, self._begin + int(rows[first]) * self._row_bytes)
+            self._source.read(raw[first:last].reshape(-1).data, int(rows[first]) * self.elements)
         return raw
-
-    def _fill(self, into: memoryview, offset: int) -> None:
-        done = 0
-        while done < len(into):
-            count = os.preadv(self._descriptor, [into[done:]], offset + done)
-            if count == 0:
-                raise refuse(
-                    "parent-changed", self._label, f"The file {self._name} of {self._label} has been cut short.",
-                    "Restore or fetch the parent again, and start once more.",
-                )  # fmt: skip
-            done += count
-
-
-def decode(raw: Array, dtype: str) -> Array:
-    """Raw values (uint8, whole elements along the last axis) as numbers: fp32, fp64 for F64."""
-    if dtype == "BF16":
-        return (raw.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32)
-    values: Array = raw.view({"F16": np.float16, "F32": np.float32, "F64": np.float64}[dtype])
-    return values.astype(np.float64 if dtype == "F64" else np.float32)
 
 
 def encode(values: Array, dtype: str) -> Array:

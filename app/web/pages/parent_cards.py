@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from app.planning.adapters import about_adapter
 from app.planning.facts import ModelFacts
 from app.recipe.form import FormView, ParentView
 from app.recipe.knobs import Knob
@@ -66,5 +67,6 @@ def facts_line(facts: ModelFacts) -> str:
         f"{layers} layers" if layers else "",
         facts.licence or "no licence given",
         "gated" if facts.gated else "",
+        about_adapter(facts),
     ]
     return " · ".join(part for part in parts if part)
