@@ -11,7 +11,7 @@ import torch
 from tests.engine.plans import TORCH, load_result, make_case
 from worker.engine.dtypes import CODES
 from worker.engine.execute import execute
-from worker.engine.kernels import rows
+from worker.engine.kernels.native import entry
 
 EVERY_SHORT = np.arange(1 << 16, dtype=np.uint16)
 
@@ -34,7 +34,7 @@ def awkward_floats() -> np.ndarray:
 def test_every_half_value_is_widened_exactly(dtype: str) -> None:
     raw = EVERY_SHORT.view(np.uint8).reshape(1, -1)
     wide = np.empty((1, 1 << 16), np.float32)
-    rows.widen(raw, np.array([CODES[dtype]]), 1 << 16, wide)
+    entry("rows.widen")(raw, np.array([CODES[dtype]]), 1 << 16, wide)
     expected = torch.from_numpy(EVERY_SHORT).view(TORCH[dtype]).float().numpy()
     finite = np.isfinite(expected)
     np.testing.assert_array_equal(wide[0].view(np.uint32)[finite], expected.view(np.uint32)[finite])
@@ -45,7 +45,7 @@ def test_every_half_value_is_widened_exactly(dtype: str) -> None:
 def test_rounding_is_torchs(dtype: str) -> None:
     values = awkward_floats()
     out = np.empty(values.size * 8, np.uint8)
-    rows.narrow(values, out, CODES[dtype])
+    entry("rows.narrow")(values, out, CODES[dtype])
     expected = torch.from_numpy(values).to(TORCH[dtype])
     size = expected.element_size() * values.size
     np.testing.assert_array_equal(out[:size], expected.view(torch.uint8).numpy())
@@ -58,14 +58,14 @@ def test_rounding_is_torchs(dtype: str) -> None:
 def test_values_that_do_not_fit_are_noticed(dtype: str, value: float, fits: bool) -> None:
     out = np.empty(8, np.uint8)
     fits = fits or (dtype != "F16" and np.isfinite(value))
-    assert (rows.narrow(np.array([value], np.float32), out, CODES[dtype]) == 0) == fits
+    assert (entry("rows.narrow")(np.array([value], np.float32), out, CODES[dtype]) == 0) == fits
 
 
 def test_bf16_overflows_where_rounding_reaches_infinity() -> None:
     out = np.empty(2, np.uint8)
     limit = np.array([0x7F7F7FFF, 0x7F7F8000], np.uint32).view(np.float32)
-    assert rows.narrow(limit[:1], out, CODES["BF16"]) == 0
-    assert rows.narrow(limit[1:], out, CODES["BF16"]) != 0
+    assert entry("rows.narrow")(limit[:1], out, CODES["BF16"]) == 0
+    assert entry("rows.narrow")(limit[1:], out, CODES["BF16"]) != 0
 
 
 @pytest.mark.parametrize("out", ["BF16", "F16", "F32", "F64"])

@@ -1,17 +1,18 @@
-"""Warming up leaves nothing to compile for the first merge."""
+"""Warming up leaves nothing to compile for the first merge, and a merge does not load the compiler."""
 
 from __future__ import annotations
 
-import pytest
-
-from worker.engine.kernels import combine, rows, select, sparse
-from worker.engine.warm_up import warm_up
+import subprocess
+import sys
 
 
-@pytest.mark.parametrize("module", [combine, rows, select, sparse], ids=lambda module: module.__name__)
-def test_every_kernel_that_is_called_is_compiled_afterwards(module: object) -> None:
-    warm_up()
-    own = {name: each for name, each in vars(module).items() if getattr(each, "__module__", "") == module.__name__}
-    entered = {name: each for name, each in own.items() if hasattr(each, "signatures") and not name.startswith("_")}
-    assert entered
-    assert [name for name, each in entered.items() if not each.signatures] == []
+def test_every_entry_is_there_afterwards_and_numba_is_not_loaded_for_it() -> None:
+    """Once to compile what is missing, and once more in a process that finds everything compiled."""
+    compiling = "from worker.engine.warm_up import warm_up; warm_up()"
+    code = (
+        "import sys; from worker.engine.warm_up import warm_up; from worker.engine.kernels import entries, native;"
+        " warm_up(); assert set(native.loaded()) == set(entries.ENTRIES), native.loaded();"
+        " sys.exit('numba' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", compiling], check=True, timeout=200)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=200)

@@ -13,7 +13,7 @@ import numpy as np
 
 from app.planning.adapted import AdaptedTensor, LowRank
 from app.planning.facts import TensorFacts
-from worker.engine.dtypes import Array, decode
+from worker.engine.dtypes import TILE, Array, decode
 from worker.engine.sources import Source
 
 _BLOCK_ELEMENTS = 1 << 20
@@ -141,11 +141,11 @@ def _numbers(source: Source, start: int, count: int) -> Array:
 def add_low_rank(out: Array, first: int, left: Array, right: Array, scale: np.float32) -> None:
     """See ``worker.engine.kernels.low_rank``; the same bits with NumPy where Numba cannot be used."""
     try:
-        from worker.engine.kernels.low_rank import add_low_rank as fast
+        from worker.engine.kernels.native import entry
     except ImportError:
         _add_low_rank(out, first, left, right, scale)
     else:
-        fast(out, first, left, right, scale)
+        entry("low_rank.add_low_rank")(out, first, left, right, scale, np.empty(TILE, np.float32))
 
 
 def _add_low_rank(out: Array, first: int, left: Array, right: Array, scale: np.float32) -> None:

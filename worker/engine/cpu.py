@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worker.engine.dtypes import BLOCK, CODES, ITEMSIZE, Array, keep_freed_memory
+from worker.engine.dtypes import BLOCK, CODES, ITEMSIZE, TILE, Array, keep_freed_memory
 from worker.engine.histogram import histogram
-from worker.engine.kernels import combine, philox, rows, select, shares, sparse
-from worker.engine.kernels.sparse import PackedMasks, pack
-from worker.engine.masks import Cut, Mask, Stream
+from worker.engine.kernels.native import Flat, entry
+from worker.engine.masks import Cut, Mask, PackedMasks, Stream, pack
 from worker.engine.sources import Source
 
 _APART = 256
@@ -20,15 +19,18 @@ _APART = 256
 
 @dataclass(slots=True)
 class CpuChunk:
-    """``raw`` uint8 [inputs, bytes] and ``out`` uint8 hold dtypes ``codes`` int64 [inputs] and ``out_code``."""
+    """Elements ``start``... of ``parents`` inputs, in the buffers of ``bench``.
+
+    ``inputs``: the raw rows uint8 [parents, bytes] and their dtypes int64 [parents], as kernels take them; ``out``:
+    the buffer of the result uint8 and its dtype.
+    """
 
     bench: CpuBench
     start: int
     count: int
-    raw: Array
-    codes: Array
-    out: Array
-    out_code: int
+    parents: int
+    inputs: tuple[Flat, Flat]
+    out: tuple[Flat, int]
     out_bytes: int
     unsound: int = 0
 
@@ -38,8 +40,12 @@ class CpuBench:
 
     def __init__(self, rows: int, width: int) -> None:
         self._rows = rows
+        tiles, wide = np.empty((rows + 8, TILE), np.float32), np.empty((4, TILE), np.float64)
+        self._kept = (tiles, wide)
+        self.tiles = Flat.of(tiles)
+        self.room = (self.tiles, Flat.of(wide))
         self._least = BLOCK
-        self._codes: dict[tuple[str, ...], Array] = {}
+        self._codes: dict[tuple[str, ...], tuple[Flat, Array]] = {}
         self.scratch = np.empty(1 << 20, np.uint8)
         self._make(width)
 
@@ -49,10 +55,18 @@ class CpuBench:
         self.raw = np.empty((self._rows, width + _APART), np.uint8)
         self.out = np.empty(width, np.uint8)
         self.views = [row.data for row in self.raw]
+        self._flats: dict[int, Flat] = {}
+        self.out_flat = Flat.of(self.out)
 
     def fit(self, width: int) -> None:
         if width > self._width:
             self._make(width)
+
+    def inputs(self, count: int) -> Flat:
+        """The first ``count`` rows of ``raw``."""
+        if count not in self._flats:
+            self._flats[count] = Flat.of(self.raw[:count])
+        return self._flats[count]
 
     def rows(self, kind: type[np.float32 | np.uint32], rows: int, count: int) -> Array:
         """A buffer [rows, count] that stays valid until it is asked for again."""
@@ -62,10 +76,11 @@ class CpuBench:
             have = self._rows_of[name] = np.empty(self._rows * max(count, self._least), kind)
         return have[: rows * count].reshape(rows, count)
 
-    def codes(self, dtypes: tuple[str, ...]) -> Array:
+    def codes(self, dtypes: tuple[str, ...]) -> Flat:
         if dtypes not in self._codes:
-            self._codes[dtypes] = np.array([CODES[dtype] for dtype in dtypes], np.int64)
-        return self._codes[dtypes]
+            codes = np.array([CODES[dtype] for dtype in dtypes], np.int64)
+            self._codes[dtypes] = (Flat.of(codes), codes)
+        return self._codes[dtypes][0]
 
 
 class CpuBackend:
@@ -84,45 +99,44 @@ class CpuBackend:
         bench.fit(count * self._itemsize)
         for view, source in zip(bench.views, sources, strict=False):
             source.read(view[: count * source.itemsize], start)
-        codes = bench.codes(tuple(source.dtype for source in sources))
-        raw = bench.raw[: len(sources)]
-        return CpuChunk(bench, start, count, raw, codes, bench.out, CODES[dtype], count * ITEMSIZE[dtype])
+        inputs = (bench.inputs(len(sources)), bench.codes(tuple(source.dtype for source in sources)))
+        out = (bench.out_flat, CODES[dtype])
+        return CpuChunk(bench, start, count, len(sources), inputs, out, count * ITEMSIZE[dtype])
 
     def result(self, chunk: CpuChunk) -> memoryview:
-        return chunk.out.data[: chunk.out_bytes]
+        return chunk.bench.out.data[: chunk.out_bytes]
 
     def combine(self, chunk: CpuChunk, coefficients: Array, deltas: bool) -> None:
         factors = coefficients.astype(np.float32)
-        chunk.unsound |= combine.combine(
-            chunk.raw, chunk.codes, factors, deltas, chunk.count, chunk.out, chunk.out_code
+        chunk.unsound |= entry("combine.combine")(
+            *chunk.inputs, factors, deltas, chunk.count, *chunk.out, chunk.bench.tiles
         )
 
     def gram(self, chunk: CpuChunk, sums: Array, deltas: bool) -> None:
-        chunk.unsound |= combine.gram(chunk.raw, chunk.codes, deltas, chunk.count, sums)
+        chunk.unsound |= entry("combine.gram")(*chunk.inputs, deltas, chunk.count, sums, *chunk.bench.room)
 
     def masks(self, masks: Sequence[Mask]) -> PackedMasks:
         return pack(masks)
 
     def sizes(self, chunk: CpuChunk, masks: PackedMasks, sums: Array) -> None:
-        chunk.unsound |= sparse.sizes(chunk.raw, chunk.codes, masks, chunk.start, chunk.count, sums)
+        chunk.unsound |= entry("sparse.sizes")(*chunk.inputs, *masks, chunk.start, chunk.count, sums, *chunk.bench.room)
 
     def add_up(self, chunk: CpuChunk, masks: PackedMasks, factors: Array) -> None:
-        chunk.unsound |= sparse.add_up(
-            chunk.raw, chunk.codes, masks, factors.astype(np.float32), chunk.start, chunk.count, chunk.out,
-            chunk.out_code,
-        )  # fmt: skip
+        chunk.unsound |= entry("sparse.add_up")(
+            *chunk.inputs, *masks, factors.astype(np.float32), chunk.start, chunk.count, *chunk.out, chunk.bench.tiles
+        )
 
     def elect(
         self, chunk: CpuChunk, masks: PackedMasks, factors: Array, weights: Array, divide: bool, scale: float
     ) -> None:
-        chunk.unsound |= sparse.elect(
-            chunk.raw, chunk.codes, masks, factors.astype(np.float32), weights.astype(np.float32), divide,
-            np.float32(scale), chunk.start, chunk.count, chunk.out, chunk.out_code,
+        chunk.unsound |= entry("sparse.elect")(
+            *chunk.inputs, *masks, factors.astype(np.float32), weights.astype(np.float32), divide, scale,
+            chunk.start, chunk.count, *chunk.out, *chunk.bench.room,
         )  # fmt: skip
 
     def magnitudes(self, chunk: CpuChunk) -> Array:
-        rows = chunk.bench.rows(np.uint32, len(chunk.codes) - 1, chunk.count)
-        chunk.unsound |= select.magnitudes(chunk.raw, chunk.codes, chunk.count, rows)
+        rows = chunk.bench.rows(np.uint32, chunk.parents - 1, chunk.count)
+        chunk.unsound |= entry("select.magnitudes")(*chunk.inputs, chunk.count, rows, chunk.bench.tiles)
         return rows
 
     def bits(self, values: Array) -> Array:
@@ -130,15 +144,16 @@ class CpuBackend:
 
     def variances(self, chunk: CpuChunk) -> Array:
         rows = chunk.bench.rows(np.uint32, 1, chunk.count)
-        chunk.unsound |= shares.variances(chunk.raw, chunk.codes, chunk.count, rows[0])
+        chunk.unsound |= entry("shares.variances")(*chunk.inputs, chunk.count, rows[0], *chunk.bench.room)
         return rows
 
     def to_numpy(self, bits: Array) -> Array:
         return bits
 
     def tally(self, bits: Array, low: int, high: int) -> tuple[int, int, int, Array]:
-        inside = np.empty(len(bits) + 1, np.uint32)
-        above, at_high, at_low, found = select.tally(bits, np.uint32(low), np.uint32(high), inside)
+        inside, counts = np.empty(len(bits) + 1, np.uint32), np.empty(4, np.int64)
+        entry("select.tally")(bits, low, high, inside, counts)
+        above, at_high, at_low, found = counts.tolist()
         return above, at_high, at_low, inside[:found].copy()
 
     def histogram(self, bits: Array, low_bits: int, prefix: int | None) -> Array:
@@ -149,37 +164,37 @@ class CpuBackend:
             return np.ascontiguousarray(values.reshape(-1, depth, inner).swapaxes(1, 2)).reshape(-1, depth)
 
         words = np.empty(len(bits), np.uint32)
-        philox.fill(stream.words, start, words)
+        entry("philox.fill")(stream.words, start, words, np.empty((1, TILE), np.float32))
         magnitudes = lines(bits)
         kept = np.empty(magnitudes.shape, np.uint8)
-        rows.keep_by_rank(magnitudes, lines(words), thresholds, kept)
+        room, counts = np.empty((2, depth), np.uint64), np.empty(1024, np.int64)
+        entry("rows.keep_by_rank")(magnitudes, lines(words), thresholds, kept, room, counts)
         return kept.reshape(-1, inner, depth).swapaxes(1, 2).reshape(-1)
 
     def energies(self, chunk: CpuChunk, cut: Cut | None, sums: Array) -> None:
-        shares.energies(chunk.raw, chunk.codes, _least(cut), chunk.start, chunk.count, sums)
+        entry("shares.energies")(*chunk.inputs, _least(cut), chunk.start, chunk.count, sums, *chunk.bench.room)
 
     def agree(self, chunk: CpuChunk, cut: Cut | None, shares_of: Array) -> None:
-        chunk.unsound |= shares.agree(
-            chunk.raw, chunk.codes, _least(cut), shares_of.astype(np.float32), chunk.start, chunk.count, chunk.out,
-            chunk.out_code,
+        chunk.unsound |= entry("shares.agree")(
+            *chunk.inputs, _least(cut), shares_of.astype(np.float32), chunk.start, chunk.count, *chunk.out,
+            *chunk.bench.room,
         )  # fmt: skip
 
     def count_changes(self, chunk: CpuChunk, epsilon: float, counts: Array) -> None:
-        chunk.unsound |= shares.count_changes(chunk.raw, chunk.codes, np.float32(epsilon), chunk.count, counts)
+        chunk.unsound |= entry("shares.count_changes")(*chunk.inputs, epsilon, chunk.count, counts, chunk.bench.tiles)
 
     def share_out(self, chunk: CpuChunk, epsilon: float, alone: Array) -> None:
-        chunk.unsound |= shares.share_out(
-            chunk.raw, chunk.codes, np.float32(epsilon), alone.astype(np.float32), chunk.count, chunk.out,
-            chunk.out_code,
-        )  # fmt: skip
+        chunk.unsound |= entry("shares.share_out")(
+            *chunk.inputs, epsilon, alone.astype(np.float32), chunk.count, *chunk.out, chunk.bench.tiles
+        )
 
     def floats(self, chunk: CpuChunk) -> Array:
-        values = chunk.bench.rows(np.float32, len(chunk.codes), chunk.count)
-        chunk.unsound |= rows.widen(chunk.raw, chunk.codes, chunk.count, values)
+        values = chunk.bench.rows(np.float32, chunk.parents, chunk.count)
+        chunk.unsound |= entry("rows.widen")(*chunk.inputs, chunk.count, values)
         return values
 
     def put(self, chunk: CpuChunk, values: Array) -> None:
-        chunk.unsound |= rows.narrow(np.ascontiguousarray(values, np.float32), chunk.out, chunk.out_code)
+        chunk.unsound |= entry("rows.narrow")(np.ascontiguousarray(values, np.float32), *chunk.out)
 
 
 def _least(cut: Cut | None) -> Array:

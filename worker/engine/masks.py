@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,6 +85,36 @@ class Marked:
 
 
 Mask = Ranked | Random | Marked
+
+RANKED, RANDOM, MARKED = 0, 1, 2
+PackedMasks = tuple[Array, Array, Array, Array]
+"""Masks as kernels take them, one row for each parent but the base:
+
+``kinds`` int64 [n] of RANKED, RANDOM or MARKED;
+``cuts`` int64 [n, 6]: for RANKED ``Cut.least`` of what is kept, then of what is dropped from that;
+``streams`` uint32 [n, 5]: for RANDOM the stream and the threshold;
+``bits`` uint8 [n, ⌈elements/8⌉]: for MARKED one bit an element, most significant first.
+"""
+
+
+def pack(masks: Sequence[Mask]) -> PackedMasks:
+    kinds = np.zeros(len(masks), np.int64)
+    cuts = np.zeros((len(masks), 6), np.int64)
+    streams = np.zeros((len(masks), 5), np.uint32)
+    longest = max((len(mask.bits) for mask in masks if isinstance(mask, Marked)), default=0)
+    bits = np.zeros((len(masks), longest), np.uint8)
+    for i, mask in enumerate(masks):
+        if isinstance(mask, Ranked):
+            kinds[i] = RANKED
+            cuts[i] = (*mask.keep.least, *mask.drop.least)
+        elif isinstance(mask, Random):
+            kinds[i] = RANDOM
+            streams[i, :4] = mask.stream.words
+            streams[i, 4] = mask.threshold
+        else:
+            kinds[i] = MARKED
+            bits[i] = mask.bits
+    return kinds, cuts, streams, bits
 
 
 def stream(seed: int, tensor: str, parent: str) -> Stream:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from worker.engine.dtypes import PARENT_UNSOUND, RESULT_UNSOUND, TILE, Array
 from worker.engine.kernels.jit import kernel
-from worker.engine.kernels.sums import dot, new_lanes
+from worker.engine.kernels.sums import dot
 from worker.engine.kernels.tiles import INFINITY, f32, load, store, subtract, u32
 
 
@@ -23,21 +21,28 @@ def _add(total: Array, factor: f32, tile: Array) -> None:
 
 
 @kernel
-def combine(raw: Array, codes: Array, coefficients: Array, deltas: bool, count: int, out: Array, out_code: int) -> int:
+def combine(
+    raw: Array,
+    codes: Array,
+    coefficients: Array,
+    deltas: int,
+    count: int,
+    out: Array,
+    out_code: int,
+    tiles: Array,
+) -> int:
     """y = Σ cᵢ xᵢ, or with ``deltas`` y = x₀ + Σ_{i≥1} cᵢ (xᵢ − x₀), in fp32, in order.
 
-    ``raw`` uint8 [rows, bytes], ``codes`` int64 [n], ``coefficients`` fp32 [n], ``out`` uint8. Returns
-    ``PARENT_UNSOUND`` and ``RESULT_UNSOUND`` bits.
+    ``raw`` uint8 [rows, bytes], ``codes`` int64 [n], ``coefficients`` fp32 [n], ``out`` uint8. Room to work in, of
+    every kernel: ``tiles`` fp32 [n + 4, TILE], ``wide`` fp64 [4, TILE]. Returns ``PARENT_UNSOUND`` and
+    ``RESULT_UNSOUND`` bits.
     """
-    totals = np.empty(TILE, f32)
-    tiles = np.empty(TILE, f32)
-    bases = np.empty(TILE, f32)
     first = 1 if deltas else 0
     largest = u32(0)
     unsound = False
     for begin in range(0, count, TILE):
         size = min(TILE, count - begin)
-        total, tile, base = totals[:size], tiles[:size], bases[:size]
+        total, tile, base = tiles[0, :size], tiles[1, :size], tiles[2, :size]
         if deltas:
             largest = max(largest, load(raw, 0, codes[0], begin, base))
         for i in range(first, codes.shape[0]):
@@ -55,16 +60,14 @@ def combine(raw: Array, codes: Array, coefficients: Array, deltas: bool, count: 
 
 
 @kernel
-def gram(raw: Array, codes: Array, deltas: bool, count: int, sums: Array) -> int:
+def gram(raw: Array, codes: Array, deltas: int, count: int, sums: Array, tiles: Array, wide: Array) -> int:
     """Adds the inner products of the inputs (with ``deltas``: of xᵢ − x₀, i ≥ 1) to ``sums`` fp64 [n, n].
 
     Only the upper triangle is filled. Sums are taken in fp64 over blocks of 4096, one after the other.
     """
     first = 1 if deltas else 0
     size = codes.shape[0] - first
-    tiles = np.empty((size, TILE), f32)
-    base = np.empty(TILE, f32)
-    lanes = new_lanes()
+    base, lanes = tiles[size], wide[0]
     largest = u32(0)
     for begin in range(0, count, TILE):
         here = min(TILE, count - begin)

@@ -11,14 +11,13 @@ from worker.engine.kernels.jit import kernel
 
 
 @kernel
-def add_low_rank(out: Array, first: int, left: Array, right: Array, scale: Any) -> None:
+def add_low_rank(out: Array, first: int, left: Array, right: Array, scale: Any, total: Array) -> None:
     """``out`` fp32 [count] += scale · (left @ right), from the product's element ``first`` on, row by row.
 
     ``left`` fp32 [rows, rank], ``right`` fp32 [rank, columns], ``scale`` fp32. Each element's products are added up in
-    the order of the rank, whatever ``first`` and the count.
+    the order of the rank, whatever ``first`` and the count. ``total`` fp32 [TILE] is room to work in.
     """
     columns = right.shape[1]
-    total = np.empty(TILE, np.float32)
     done = 0
     while done < out.shape[0]:
         row = (first + done) // columns

@@ -43,9 +43,9 @@ def fill_block(stream: Array, block: int, words: Array) -> None:
 
 
 @kernel
-def fill(stream: Array, start: int, words: Array) -> None:
+def fill(stream: Array, start: int, words: Array, tiles: Array) -> None:
     """``words`` uint32 [count]: those of the elements from ``start`` on."""
-    block = np.empty(BLOCK, np.uint32)
+    block = tiles[0].view(np.uint32)
     done = 0
     while done < words.shape[0]:
         skip = (start + done) % BLOCK

@@ -65,15 +65,14 @@ def _sort_by_byte(entries: Array, counts: Array, shift: Any, out: Array) -> bool
 
 
 @kernel
-def keep_by_rank(rows: Array, words: Array, thresholds: Array, kept: Array) -> None:
+def keep_by_rank(rows: Array, words: Array, thresholds: Array, kept: Array, room: Array, counts: Array) -> None:
     """``kept`` uint8 [rows, width]: 1 where the element of rank r in its row has a word below ``thresholds[r]``.
 
     ``rows`` uint32 [rows, width] are ranked upwards, equal ones in order; the words uint32 [rows, width] lie in rank
-    order; ``thresholds`` uint32 [width].
+    order; ``thresholds`` uint32 [width]. Room to work in: ``room`` uint64 [2, width], ``counts`` int64 [1024].
     """
     width = rows.shape[1]
-    entries, others = np.empty(width, np.uint64), np.empty(width, np.uint64)
-    counts = np.empty(1024, np.int64)
+    entries, others = room[0], room[1]
     for row in range(rows.shape[0]):
         _count_digits(rows[row], entries, counts)
         for place in range(4):

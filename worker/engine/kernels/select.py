@@ -8,14 +8,13 @@ import numpy as np
 
 from worker.engine.dtypes import PARENT_UNSOUND, TILE, Array
 from worker.engine.kernels.jit import kernel
-from worker.engine.kernels.tiles import INFINITY, MAGNITUDE, f32, load, subtract, u32
+from worker.engine.kernels.tiles import INFINITY, MAGNITUDE, load, subtract, u32
 
 
 @kernel
-def magnitudes(raw: Array, codes: Array, count: int, rows: Array) -> int:
+def magnitudes(raw: Array, codes: Array, count: int, rows: Array, tiles: Array) -> int:
     """``rows`` uint32 [n, count]: bits of |xᵢ − x₀|, i ≥ 1, in fp32. Ordered as the magnitudes are."""
-    base = np.empty(TILE, f32)
-    tile = np.empty(TILE, f32)
+    base, tile = tiles[0], tiles[1]
     largest = u32(0)
     for begin in range(0, count, TILE):
         size = min(TILE, count - begin)
@@ -32,8 +31,8 @@ def magnitudes(raw: Array, codes: Array, count: int, rows: Array) -> int:
 
 
 @kernel
-def tally(bits: Array, low: Any, high: Any, inside: Array) -> Any:
-    """(how many > high, = high, = low, strictly between); the last are collected, in order, in ``inside``.
+def tally(bits: Array, low: Any, high: Any, inside: Array, counts: Array) -> None:
+    """``counts`` int64 [4]: how many > high, = high, = low, between; the last are collected, in order, in ``inside``.
 
     ``bits`` and ``inside`` uint32 [count] and [≥ count + 1]. ``low`` < ``high``, or both the same.
     """
@@ -54,4 +53,4 @@ def tally(bits: Array, low: Any, high: Any, inside: Array) -> Any:
             for j in range(tile.shape[0]):
                 inside[found] = tile[j]
                 found += np.int64(u32(tile[j] - first) < width)
-    return above, at_high, at_low, found
+    counts[0], counts[1], counts[2], counts[3] = above, at_high, at_low, found

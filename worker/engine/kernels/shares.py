@@ -8,7 +8,7 @@ import numpy as np
 
 from worker.engine.dtypes import PARENT_UNSOUND, RESULT_UNSOUND, TILE, Array
 from worker.engine.kernels.jit import bits_of, kernel
-from worker.engine.kernels.sums import dot, new_lanes
+from worker.engine.kernels.sums import dot
 from worker.engine.kernels.tiles import INFINITY, clear, f32, load, store, subtract, u32
 
 
@@ -47,10 +47,10 @@ def _variance(changes: Array, mean: Array, spread: Array) -> None:
 
 
 @kernel
-def variances(raw: Array, codes: Array, count: int, row: Array) -> int:
+def variances(raw: Array, codes: Array, count: int, row: Array, tiles: Array, wide: Array) -> int:
     """``row`` uint32 [count]: bits of the variance of the changes, rounded to fp32."""
-    base, changes = np.empty(TILE, f32), np.empty((codes.shape[0] - 1, TILE), f32)
-    mean, spread = np.empty(TILE, np.float64), np.empty(TILE, np.float64)
+    base, changes = tiles[0], tiles[1 : codes.shape[0]]
+    mean, spread = wide[0], wide[1]
     largest = u32(0)
     for begin in range(0, count, TILE):
         size = min(TILE, count - begin)
@@ -77,10 +77,12 @@ def _select(changes: Array, cut: Array, start: int, mean: Array, spread: Array) 
 
 
 @kernel
-def energies(raw: Array, codes: Array, cut: Array, start: int, count: int, sums: Array) -> None:
+def energies(
+    raw: Array, codes: Array, cut: Array, start: int, count: int, sums: Array, tiles: Array, wide: Array
+) -> None:
     """Adds Σ δᵢ² over the elements of ``cut`` to ``sums`` fp64 [n]; with an empty ``cut`` over all."""
-    base, changes = np.empty(TILE, f32), np.empty((codes.shape[0] - 1, TILE), f32)
-    mean, spread, lanes = np.empty(TILE, np.float64), np.empty(TILE, np.float64), new_lanes()
+    base, changes = tiles[0], tiles[1 : codes.shape[0]]
+    mean, spread, lanes = wide[0], wide[1], wide[2]
     for begin in range(0, count, TILE):
         size = min(TILE, count - begin)
         _load_changes(raw, codes, begin, base[:size], changes)
@@ -111,11 +113,20 @@ def _agree(changes: Array, shares: Array, base: Array, total: Array) -> None:
 
 @kernel
 def agree(
-    raw: Array, codes: Array, cut: Array, shares: Array, start: int, count: int, out: Array, out_code: int
+    raw: Array,
+    codes: Array,
+    cut: Array,
+    shares: Array,
+    start: int,
+    count: int,
+    out: Array,
+    out_code: int,
+    tiles: Array,
+    wide: Array,
 ) -> int:
     """SCE's result; ``shares`` fp32 [n], ``cut`` as for ``energies``. The sign of the sum is found in fp64."""
-    base, changes = np.empty(TILE, f32), np.empty((codes.shape[0] - 1, TILE), f32)
-    mean, spread = np.empty(TILE, np.float64), np.empty(TILE, np.float64)
+    base, changes = tiles[0], tiles[1 : codes.shape[0]]
+    mean, spread = wide[0], wide[1]
     largest, unsound = u32(0), False
     for begin in range(0, count, TILE):
         size = min(TILE, count - begin)
@@ -138,10 +149,10 @@ def _count_changers(changes: Array, epsilon: Any, changers: Array) -> None:
 
 
 @kernel
-def count_changes(raw: Array, codes: Array, epsilon: Any, count: int, counts: Array) -> int:
+def count_changes(raw: Array, codes: Array, epsilon: Any, count: int, counts: Array, tiles: Array) -> int:
     """Adds to ``counts`` int64 [2, n] how many elements each parent changed alone, and together with others."""
-    base, changes = np.empty(TILE, f32), np.empty((codes.shape[0] - 1, TILE), f32)
-    changers = np.empty(TILE, f32)
+    base, changes = tiles[0], tiles[1 : codes.shape[0]]
+    changers = tiles[codes.shape[0]]
     largest = u32(0)
     for begin in range(0, count, TILE):
         size = min(TILE, count - begin)
@@ -161,10 +172,19 @@ def count_changes(raw: Array, codes: Array, epsilon: Any, count: int, counts: Ar
 
 
 @kernel
-def share_out(raw: Array, codes: Array, epsilon: Any, alone: Array, count: int, out: Array, out_code: int) -> int:
+def share_out(
+    raw: Array,
+    codes: Array,
+    epsilon: Any,
+    alone: Array,
+    count: int,
+    out: Array,
+    out_code: int,
+    tiles: Array,
+) -> int:
     """y = x₀ + the changes larger than ``epsilon``: times ``alone`` fp32 [n] if a single parent's, else their mean."""
-    base, changes = np.empty(TILE, f32), np.empty((codes.shape[0] - 1, TILE), f32)
-    changers, totals = np.empty(TILE, f32), np.empty(TILE, f32)
+    base, changes = tiles[0], tiles[1 : codes.shape[0]]
+    changers, totals = tiles[codes.shape[0]], tiles[codes.shape[0] + 1]
     largest, unsound = u32(0), False
     for begin in range(0, count, TILE):
         size = min(TILE, count - begin)

@@ -1,15 +1,10 @@
 """Deltas with some elements dropped: their size, and their sum with or without a vote on signs.
 
-``PackedMasks`` is a tuple of arrays, one row for each parent but the base:
-``kinds`` int64 [n] of RANKED, RANDOM or MARKED;
-``cuts`` int64 [n, 6]: for RANKED ``Cut.least`` of what is kept, then of what is dropped from that;
-``streams`` uint32 [n, 5]: for RANDOM the stream and the threshold (see ``worker.engine.masks``);
-``bits`` uint8 [n, ⌈elements/8⌉]: for MARKED one bit an element, most significant first.
+Masks are ``worker.engine.masks.PackedMasks``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,33 +12,9 @@ import numpy as np
 from worker.engine.dtypes import PARENT_UNSOUND, RESULT_UNSOUND, TILE, Array
 from worker.engine.kernels.jit import bits_of, kernel
 from worker.engine.kernels.philox import fill_block
-from worker.engine.kernels.sums import absolute_sum, new_lanes
+from worker.engine.kernels.sums import absolute_sum
 from worker.engine.kernels.tiles import INFINITY, MAGNITUDE, clear, f32, load, store, subtract, u32
-from worker.engine.masks import Marked, Mask, Random, Ranked
-
-RANKED, RANDOM, MARKED = 0, 1, 2
-PackedMasks = tuple[Array, Array, Array, Array]
-
-
-def pack(masks: Sequence[Mask]) -> PackedMasks:
-    """``masks`` as the kernels take them."""
-    kinds = np.zeros(len(masks), np.int64)
-    cuts = np.zeros((len(masks), 6), np.int64)
-    streams = np.zeros((len(masks), 5), np.uint32)
-    longest = max((len(mask.bits) for mask in masks if isinstance(mask, Marked)), default=0)
-    bits = np.zeros((len(masks), longest), np.uint8)
-    for i, mask in enumerate(masks):
-        if isinstance(mask, Ranked):
-            kinds[i] = RANKED
-            cuts[i] = (*mask.keep.least, *mask.drop.least)
-        elif isinstance(mask, Random):
-            kinds[i] = RANDOM
-            streams[i, :4] = mask.stream.words
-            streams[i, 4] = mask.threshold
-        else:
-            kinds[i] = MARKED
-            bits[i] = mask.bits
-    return kinds, cuts, streams, bits
+from worker.engine.masks import RANDOM, RANKED
 
 
 @kernel
@@ -96,12 +67,22 @@ def _drop(delta: Array, masks: Any, i: int, start: int, words: Array) -> None:
 
 
 @kernel
-def sizes(raw: Array, codes: Array, masks: Any, start: int, count: int, sums: Array) -> int:
+def sizes(
+    raw: Array,
+    codes: Array,
+    kinds: Array,
+    cuts: Array,
+    streams: Array,
+    bits: Array,
+    start: int,
+    count: int,
+    sums: Array,
+    tiles: Array,
+    wide: Array,
+) -> int:
     """Adds Σ|δᵢ| and Σ|kept δᵢ| to ``sums`` fp64 [n, 2]; element 0 of the inputs is ``start`` (a whole block)."""
-    base = np.empty(TILE, f32)
-    tile = np.empty(TILE, f32)
-    words = np.empty(TILE, np.uint32)
-    lanes = new_lanes()
+    masks = (kinds, cuts, streams, bits)
+    base, tile, words, lanes = tiles[0], tiles[1], tiles[2].view(np.uint32), wide[0]
     largest = u32(0)
     for begin in range(0, count, TILE):
         size = min(TILE, count - begin)
@@ -129,13 +110,13 @@ def _vote(delta: Array, factor: Any, weight: Any, up: Array, down: Array, up_wei
 
 
 @kernel
-def _elect(up: Array, down: Array, up_weight: Array, down_weight: Array, divide: bool, scale: Any, base: Array) -> None:
+def _elect(up: Array, down: Array, up_weight: Array, down_weight: Array, divide: int, scale: Any, base: Array) -> None:
     """Leaves the result in ``base``."""
     for j in range(base.shape[0]):
         positive = up[j] + down[j] >= 0.0
         total = f32(up[j] if positive else down[j])
         weight = up_weight[j] if positive else down_weight[j]
-        weight = weight if divide and weight != f32(0) else f32(1)
+        weight = weight if divide != 0 and weight != f32(0) else f32(1)
         base[j] += scale * (total / weight)
 
 
@@ -143,25 +124,29 @@ def _elect(up: Array, down: Array, up_weight: Array, down_weight: Array, divide:
 def elect(
     raw: Array,
     codes: Array,
-    masks: Any,
+    kinds: Array,
+    cuts: Array,
+    streams: Array,
+    bits: Array,
     factors: Array,
     weights: Array,
-    divide: bool,
+    divide: int,
     scale: Any,
     start: int,
     count: int,
     out: Array,
     out_code: int,
+    tiles: Array,
+    wide: Array,
 ) -> int:
     """y = b + s · Σ fᵢδᵢ over the kept elements whose sign is that of Σ fᵢδᵢ, divided by their Σ wᵢ if ``divide``.
 
     ``factors`` and ``weights`` fp32 [n]. The vote is counted in fp64, where products of two fp32 are exact: equal and
     opposite changes give exactly 0, which counts as positive.
     """  # fmt: skip
-    base, tile = np.empty(TILE, f32), np.empty(TILE, f32)
-    up, down = np.empty(TILE, np.float64), np.empty(TILE, np.float64)
-    up_weight, down_weight = np.empty(TILE, f32), np.empty(TILE, f32)
-    words = np.empty(TILE, np.uint32)
+    masks = (kinds, cuts, streams, bits)
+    base, tile, up_weight, down_weight = tiles[0], tiles[1], tiles[2], tiles[3]
+    words, up, down = tiles[4].view(np.uint32), wide[0], wide[1]
     largest, unsound = u32(0), False
     for begin in range(0, count, TILE):
         size = min(TILE, count - begin)
@@ -190,11 +175,22 @@ def _add(total: Array, factor: Any, tile: Array) -> None:
 
 @kernel
 def add_up(
-    raw: Array, codes: Array, masks: Any, factors: Array, start: int, count: int, out: Array, out_code: int
+    raw: Array,
+    codes: Array,
+    kinds: Array,
+    cuts: Array,
+    streams: Array,
+    bits: Array,
+    factors: Array,
+    start: int,
+    count: int,
+    out: Array,
+    out_code: int,
+    tiles: Array,
 ) -> int:
     """y = b + Σ fᵢδᵢ over the kept elements, in fp32; ``factors`` fp32 [n]."""
-    base, tile, totals = np.empty(TILE, f32), np.empty(TILE, f32), np.empty(TILE, f32)
-    words = np.empty(TILE, np.uint32)
+    masks = (kinds, cuts, streams, bits)
+    base, tile, totals, words = tiles[0], tiles[1], tiles[2], tiles[3].view(np.uint32)
     largest, unsound = u32(0), False
     for begin in range(0, count, TILE):
         size = min(TILE, count - begin)

@@ -14,11 +14,6 @@ LANES = 512
 
 
 @kernel
-def new_lanes() -> Any:
-    return np.empty(LANES, np.float64)
-
-
-@kernel
 def _fold(lanes: Array) -> Any:
     width = LANES // 2
     while width:
@@ -31,8 +26,8 @@ def _fold(lanes: Array) -> Any:
 
 @kernel
 def dot(a: Array, b: Array, lanes: Array) -> Any:
-    """Σ aⱼ bⱼ of fp32 tiles; the products are exact in fp64."""
-    clear(lanes)
+    """Σ aⱼ bⱼ of fp32 tiles; the products are exact in fp64. ``lanes`` fp64 [≥ 512] is room to work in."""
+    clear(lanes[:LANES])
     for start in range(0, a.shape[0], LANES):
         x, y = a[start : start + LANES], b[start : start + LANES]
         here = lanes[: x.shape[0]]
@@ -44,7 +39,7 @@ def dot(a: Array, b: Array, lanes: Array) -> Any:
 @kernel
 def absolute_sum(a: Array, lanes: Array) -> Any:
     """Σ |aⱼ| of an fp32 tile."""
-    clear(lanes)
+    clear(lanes[:LANES])
     for start in range(0, a.shape[0], LANES):
         x = a[start : start + LANES]
         here = lanes[: x.shape[0]]

@@ -1,0 +1,44 @@
+"""What the engine calls of the kernels, and with what.
+
+Types are Numba's: ``uint8[:,::1]`` is a contiguous matrix of bytes. Every entry with the same signature wherever it is
+called is what lets it be compiled once and kept as machine code (see ``worker.engine.kernels.native``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+_RAW = ("uint8[:,::1]", "int64[::1]")
+_OUT = ("uint8[::1]", "int64")
+_TILES = "float32[:,::1]"
+_ROOM = (_TILES, "float64[:,::1]")
+_MASKS = ("int64[::1]", "int64[:,::1]", "uint32[:,::1]", "uint8[:,::1]")
+_FLOATS = "float32[::1]"
+_LONGS = "int64[::1]"
+_BITS = "uint32[::1]"
+
+ENTRIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "combine.combine": (*_RAW, _FLOATS, "int64", "int64", *_OUT, _TILES),
+        "combine.gram": (*_RAW, "int64", "int64", "float64[:,::1]", *_ROOM),
+        "low_rank.add_low_rank": (_FLOATS, "int64", _TILES, _TILES, "float32", _FLOATS),
+        "philox.fill": (_BITS, "int64", _BITS, _TILES),
+        "rows.keep_by_rank": ("uint32[:,::1]", "uint32[:,::1]", _BITS, "uint8[:,::1]", "uint64[:,::1]", _LONGS),
+        "rows.narrow": (_FLOATS, *_OUT),
+        "rows.widen": (*_RAW, "int64", "float32[:,::1]"),
+        "select.magnitudes": (*_RAW, "int64", "uint32[:,::1]", _TILES),
+        "select.tally": (_BITS, "uint32", "uint32", _BITS, _LONGS),
+        "shares.agree": (*_RAW, _LONGS, _FLOATS, "int64", "int64", *_OUT, *_ROOM),
+        "shares.count_changes": (*_RAW, "float32", "int64", "int64[:,::1]", _TILES),
+        "shares.energies": (*_RAW, _LONGS, "int64", "int64", "float64[::1]", *_ROOM),
+        "shares.share_out": (*_RAW, "float32", _FLOATS, "int64", *_OUT, _TILES),
+        "shares.variances": (*_RAW, "int64", _BITS, *_ROOM),
+        "sparse.add_up": (*_RAW, *_MASKS, _FLOATS, "int64", "int64", *_OUT, _TILES),
+        "sparse.elect": (
+            *_RAW, *_MASKS, _FLOATS, _FLOATS, "int64", "float32", "int64", "int64", *_OUT, *_ROOM,
+        ),
+        "sparse.sizes": (*_RAW, *_MASKS, "int64", "int64", "float64[:,::1]", *_ROOM),
+    }
+)  # fmt: skip
+"""Module and function below ``worker.engine.kernels``, and the types of its arguments. All return an int or nothing."""
