@@ -100,7 +100,9 @@ def _merge(asked: argparse.Namespace) -> int:
 
     try:
         library = open_library(_settings(), Path.cwd())
-        wanted = Wanted(_recipe(asked.recipe), asked.out, asked.seed, asked.device, asked.threads, _token())
+        wanted = Wanted(
+            _recipe(asked.recipe), asked.out, asked.seed, asked.device, asked.threads, _token(), asked.stream
+        )
     except Refused as problem:
         return _refused(problem.findings, asked.json, USAGE)
     try:
@@ -209,6 +211,9 @@ def _parser() -> argparse.ArgumentParser:
     _recipe_arguments(one)
     one.add_argument("out", type=Path, metavar="OUT_DIR", help="new or empty folder for the result")
     one.add_argument("--device", default="cpu", help="cpu (the default) or cuda")
+    one.add_argument(
+        "--stream", action="store_true", help="read Hub models in parts and store nothing of their weights"
+    )
     one.add_argument("--threads", type=_count, help="threads to compute with; the result is the same with any number")
     _recipe_arguments(add("check", _check, "Say what is wrong with a recipe, and what its merge would cost."), False)
     add("warm-up", _warm_up, "Compile the engine's kernels now, so that the first merge need not.")

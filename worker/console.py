@@ -49,6 +49,7 @@ class Wanted:
     device: str
     threads: int | None
     token: str | None
+    stream: bool = False
 
 
 def unfinished_folder(out: Path) -> Path:
@@ -70,6 +71,7 @@ def merge_into(wanted: Wanted, library: Library, bar: Bar) -> Manifest:
         order = Order(
             recipe=wanted.recipe, work=work, final=out, title=out.name, seed=wanted.seed, token=wanted.token,
             device=wanted.device, threads=wanted.threads, epoch=os.getpid(), pin=False,
+            stream=wanted.stream,
         )  # fmt: skip
         try:
             return make_checkpoint(order, library, watch)

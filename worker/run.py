@@ -148,6 +148,8 @@ def _merge(claim: Claim, runner: Runner, place: Workplace) -> Mapping[str, Any]:
         seed=job.seed,
         token=place.vault.get(job.token_id) if job.token_id else None,
         device=str(job.params.get("device") or "cpu"),
+        asked=job.recipe,
+        stream=bool(job.params.get("stream")),
         epoch=job.epoch,
     )
     manifest = make_checkpoint(order, place.library, runner)

@@ -43,7 +43,8 @@ class Job(Base):
     """``owner/name@commit`` or ``local:root/folder``, each parent once."""
     seed: Mapped[int] = mapped_column(BigInteger, default=0)
     params: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
-    """For a merge ``{"device"}``, for an upload ``{"repo", "private"}``, for a comparison ``Wanted.as_params()``."""
+    """For a merge ``{"device", "stream"}``, for an upload ``{"repo", "private"}``, for a comparison
+    ``Wanted.as_params()``."""
     source_job: Mapped[str | None] = mapped_column(ForeignKey("job.id"))
     """The merge whose artifact an upload takes."""
     token_id: Mapped[str | None] = mapped_column(String(32))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from app.jobs.models import Job
 from app.jobs.store import NewJob
@@ -22,17 +23,19 @@ MAX_SEED = 2**63 - 1
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 
 
-def submit(services: Services, text: str, *, seed: int | None = None, key: str | None = None) -> Job:
+def submit(
+    services: Services, text: str, *, seed: int | None = None, stream: bool = False, key: str | None = None
+) -> Job:
     """Queue the merge of a recipe. The same ``key`` gives the first job again.
 
-    ``seed`` None leaves it to the recipe. Raises Refused with every finding when the check has errors, Failed (409)
-    when the key was used for something else.
+    ``seed`` None leaves it to the recipe; ``stream``: parents on the Hub are read in parts and not stored. Raises
+    Refused with every finding when the check has errors, Failed (409) when the key was used for something else.
     """
     check_key(key)
     checked = check(text, services.library, services.settings, seed=seed)
     if checked.plan is None or not checked.ok:
         raise Refused(checked.findings)
-    return enqueue(services, _new_job(text, checked, checked.plan, key))
+    return enqueue(services, _new_job(text, checked, checked.plan, {"stream": True} if stream else {}, key))
 
 
 def enqueue(services: Services, new: NewJob) -> Job:
@@ -53,7 +56,7 @@ def check_key(key: str | None) -> None:
         raise refuse("bad-key", "Idempotency-Key", text, "A random UUID serves well.")
 
 
-def _new_job(text: str, checked: Preflight, plan: Plan, key: str | None) -> NewJob:
+def _new_job(text: str, checked: Preflight, plan: Plan, params: dict[str, Any], key: str | None) -> NewJob:
     parents = pin(plan.recipe, checked.facts, None).parents()
     return NewJob(
         kind="merge",
@@ -63,6 +66,7 @@ def _new_job(text: str, checked: Preflight, plan: Plan, key: str | None) -> NewJ
         recipe_hash=recipe_hash(plan.recipe),
         pinned=plan.texts[RECIPE_FILE],
         parents=[str(parent) for parent in parents],
+        params=params,
         idempotency_key=key,
     )
 

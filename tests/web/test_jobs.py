@@ -61,6 +61,13 @@ def test_a_merge_is_handed_in(online: TestClient, store: Store, hub: StandInHub,
     assert job.title == "TIES of code, prose"
 
 
+def test_a_merge_may_be_told_to_store_no_parent(online: TestClient, store: Store) -> None:
+    told, untold = (store.get(hand_in(online, **more).json()["id"]) for more in ({"stream": True}, {}))
+    assert told is not None
+    assert untold is not None
+    assert (told.params, untold.params) == ({"stream": True}, {})
+
+
 def test_what_a_waiting_job_looks_like(online: TestClient) -> None:
     job_id = hand_in(online).json()["id"]
     told = online.get(f"/api/jobs/{job_id}").json()

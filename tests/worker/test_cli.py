@@ -11,11 +11,14 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from app.storage.local import read_manifest
+from tests.support.hub import StandInHub
 from tests.worker.rig import ROOT, until
 
 RECIPE = """\
@@ -49,10 +52,12 @@ def environment(home: Path, module: str = "") -> dict[str, str]:
     }
 
 
-def weightloom(home: Path, *words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+def weightloom(
+    home: Path, *words: str, stdin: str | None = None, more: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [sys.executable, "-m", "worker.cli", *words],
-        cwd=home, env=environment(home), input=stdin, capture_output=True, text=True, timeout=120,
+        cwd=home, env={**environment(home), **more}, input=stdin, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert "Traceback" not in done.stderr
     return done
@@ -143,6 +148,26 @@ def test_wrongly_called(home: Path, words: list[str]) -> None:
 def test_version_and_help(home: Path) -> None:
     assert weightloom(home, "--version").stdout.startswith("weightloom ")
     assert "Exit codes" in weightloom(home, "--help").stdout
+
+
+def test_parents_that_are_streamed_are_not_stored(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    (home / "recipe.yml").write_text(RECIPE.replace("one", "org/one").replace("two", "org/two"))
+    with StandInHub(tmp_path_factory.mktemp("served")) as hub:
+        for name in ("one", "two"):
+            hub.add(f"org/{name}", {path.name: path.read_bytes() for path in (home / name).iterdir()})
+        at_hub = {"WEIGHTLOOM_HUB_ENDPOINT": hub.endpoint}
+        streamed = weightloom(home, "merge", "recipe.yml", "streamed", "--stream", more=at_hub)
+        assert streamed.returncode == 0, streamed.stderr
+        assert "SHA-256 cannot be checked" in streamed.stderr
+        assert "nothing of them stored" in streamed.stderr
+        blobs = [path for path in (home / "hub").glob("*/blobs/*") if path.is_file()]
+        assert max(path.stat().st_size for path in blobs) < 200_000
+        stored = weightloom(home, "merge", "recipe.yml", "stored", more=at_hub)
+        assert stored.returncode == 0, stored.stderr
+        weights = {name: found for name, found in sums(home / "streamed").items() if name.endswith("safetensors")}
+        assert weights.items() <= sums(home / "stored").items()
+        refs = [path.read_text() for path in sorted((home / "hub").glob("models--org--*/refs/main"))]
+        assert refs == [hub.commit_of("org/one"), hub.commit_of("org/two")]
 
 
 def slow(home: Path, **faults: object) -> subprocess.Popen[str]:

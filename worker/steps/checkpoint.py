@@ -13,6 +13,7 @@ from app.preflight import Preflight
 from app.storage.base import Manifest
 from app.storage.local import read_manifest
 from worker.steps.align import aligned
+from worker.steps.branches import remember_branches
 from worker.steps.card import write_texts
 from worker.steps.check import check, make_room
 from worker.steps.merge import merge
@@ -28,7 +29,7 @@ class Order:
 
     ``pin``: settle on the parents' commits first and work from the pinned recipe. Without it (folders of this machine
     that a pinned recipe cannot name) the recipe is taken as it stands. ``stream``: weights on the Hub are read in parts
-    and not stored.
+    and not stored. ``asked``: the recipe as it was handed in, when ``recipe`` is a pinned one.
     """
 
     recipe: str
@@ -42,6 +43,7 @@ class Order:
     epoch: int = 1
     pin: bool = True
     stream: bool = False
+    asked: str = ""
 
 
 def make_checkpoint(order: Order, library: Library, watch: Watch) -> Manifest:
@@ -64,7 +66,10 @@ def make_checkpoint(order: Order, library: Library, watch: Watch) -> Manifest:
                 laid_out, places, order.work, parents.watch,
                 device=order.device, threads=order.threads, epoch=order.epoch,
             )  # fmt: skip
-        texts = write_texts(plan, parents.folders(), order.work, watch, title=order.title)
+        folders = parents.folders()
+        if not order.stream:
+            remember_branches(order.asked or order.recipe, plan, library)
+        texts = write_texts(plan, folders, order.work, watch, title=order.title)
     verify(plan, order.work, watch)
     watch.enter("finalising", "Publishing the result.")
     watch.check()

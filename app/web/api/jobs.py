@@ -28,6 +28,7 @@ class NewMerge(BaseModel):
 
     recipe: str = Field(description="A recipe: mergekit YAML.")
     seed: int | None = Field(None, ge=0, le=MAX_SEED, description="For random methods. Unset: the recipe's, else 0.")
+    stream: bool = Field(False, description="Read Hub models in parts and store nothing of their weights.")
 
 
 class NewUpload(BaseModel):
@@ -43,7 +44,7 @@ def create(
     body: NewMerge, services: ServicesDep, response: Response, idempotency_key: IdempotencyKey = None
 ) -> dict[str, str]:
     """Check a recipe and queue its merge. 422 with findings when the check has errors."""
-    return _accepted(submit(services, body.recipe, seed=body.seed, key=idempotency_key), response)
+    return _accepted(submit(services, body.recipe, seed=body.seed, stream=body.stream, key=idempotency_key), response)
 
 
 @router.get("")
