@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.accounts.redact import redact
 from app.jobs.claim import Claim, LeaseLost, Numbers
 from app.jobs.events import Kind, Publisher
+from app.planning.adapters import pinned_name
 from app.planning.plan import Plan
 from app.planning.plan_merge import RECIPE_FILE
 from app.recipe.findings import Finding
@@ -116,8 +117,13 @@ class Runner:
         self._publisher.progress(self._claim.job.id, self._stage, self._numbers, tensor)
 
     def planned(self, plan: Plan, memory_bytes: int) -> None:
-        parents = [parent.ref.split("@")[0] + (f"@{parent.commit}" if parent.commit else "") for parent in plan.parents]
-        self._claim.pin(plan.texts[RECIPE_FILE], parents, shards=len(plan.shards), memory_bytes=memory_bytes)
+        parents = plan.parents[: len(plan.parents) - len(plan.adapters)]
+        self._claim.pin(
+            plan.texts[RECIPE_FILE],
+            [pinned_name(one) for one in parents],
+            shards=len(plan.shards),
+            memory_bytes=memory_bytes,
+        )
 
     def reserve(self, need: int, free: int) -> int:
         return self._claim.reserve(need, free)

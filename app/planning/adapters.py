@@ -95,3 +95,9 @@ def _untied(config: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, dict) and "tie_word_embeddings" in value
     }
     return {**config, **inner, "tie_word_embeddings": False}
+
+
+def pinned_name(facts: ModelFacts) -> str:
+    """``owner/model@commit+owner/adapter@commit``, without commits where there are none."""
+    own = facts.ref.partition("+")[0].partition("@")[0] + (f"@{facts.commit}" if facts.commit else "")
+    return own if facts.adapter is None else f"{own}+{pinned_name(facts.adapter)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from app.planning.adapters import about_adapter
 from app.planning.facts import ModelFacts
 
 _CONFIG_KEYS = (
@@ -24,6 +25,7 @@ def summary(facts: ModelFacts) -> dict[str, Any]:
         "gated": facts.gated,
         "downloads": facts.downloads,
         "base_models": list(facts.base_models),
+        "adapter": _adapter(facts),
         "parameters": facts.parameters,
         "tensors": len(facts.tensors),
         "dtypes": list(facts.dtypes),
@@ -34,6 +36,13 @@ def summary(facts: ModelFacts) -> dict[str, Any]:
             for file in facts.files
         ],
     }
+
+
+def _adapter(facts: ModelFacts) -> dict[str, Any] | None:
+    if facts.adapter is None:
+        return None
+    return {"ref": facts.adapter.ref, "commit": facts.adapter.commit, "licence": facts.adapter.licence,
+            "about": about_adapter(facts)}  # fmt: skip
 
 
 def layer_count(config: Mapping[str, Any]) -> int | None:

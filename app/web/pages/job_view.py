@@ -11,6 +11,7 @@ from app.recipe.catalogue import METHODS
 from app.recipe.findings import Finding
 from app.recipe.form import view
 from app.recipe.reading import read_recipe
+from app.recipe.schema import ModelRef
 from app.storage.base import ArtifactFile
 from app.web.pages.job_stages import COUNTED, StageView, stage_now, stage_views
 from app.web.pages.pictures import sparkline
@@ -160,9 +161,13 @@ def job_parents(job: Job) -> tuple[JobParent, ...]:
     if recipe is None:
         return ()
     return tuple(
-        JobParent(one.letter, thread(one.letter), one.model.name, one.model.revision or "")
+        JobParent(one.letter, thread(one.letter), _names(one.model), one.model.revision or "")
         for one in view(recipe).parents
     )
+
+
+def _names(model: ModelRef) -> str:
+    return model.name if model.adapter is None else f"{model.name} + {model.adapter.name}"
 
 
 def method_name(job: Job) -> str:

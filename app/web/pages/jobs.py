@@ -191,10 +191,14 @@ def _lines(request: Request, view: JobPage) -> Snippets:
 
 
 def _row(job: Job) -> JobRow:
-    parents = tuple(parent.partition("@")[0].rsplit("/", 1)[-1] for parent in job.parents)
+    parents = tuple("+".join(_short(part) for part in parent.split("+")) for parent in job.parents)
     size = int((job.result or {}).get("bytes") or 0)
     kind = {"merge": method_name(job), "compare": "Comparison"}.get(job.kind, "Upload")
     return JobRow(job, kind, parents, size)
+
+
+def _short(reference: str) -> str:
+    return reference.partition("@")[0].rsplit("/", 1)[-1]
 
 
 def _to(job_id: str) -> RedirectResponse:

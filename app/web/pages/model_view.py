@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.hub.client import ModelHit
+from app.planning.adapters import about_adapter
 from app.planning.facts import ModelFacts, TensorFacts
 from app.planning.layers import module_of, position, read_structure
 from app.web.model_summary import config_summary
@@ -43,6 +44,7 @@ class ModelPage:
 
     facts: ModelFacts
     line: str
+    adapter: str
     address: str
     config: tuple[tuple[str, str], ...]
     modules: tuple[ModuleRow, ...]
@@ -74,6 +76,7 @@ def model_page(facts: ModelFacts, hub: str | None) -> ModelPage:
     return ModelPage(
         facts=facts,
         line=facts_line(facts),
+        adapter=about_adapter(facts),
         address=f"{hub}/{name}" if hub else "",
         config=tuple((key, _plain(value)) for key, value in config_summary(facts.config).items()),
         modules=_modules(facts),
