@@ -281,12 +281,12 @@ def test_what_was_fetched_is_found_by_its_branch_offline(bench: Bench) -> None:
     """Also by a job, whose recipe is pinned; and nothing is promised of what was only streamed."""
     pinned = plan_of(bench.library, LINEAR).texts["mergekit_config.yml"]
     refs = bench.folder / "cache"
-    for stream in (True, False):
-        order = Order(pinned, bench.folder / "w", bench.folder / str(stream), "t", stream=stream, asked=LINEAR)
+    for streamed in (True, False):
+        order = Order(pinned, bench.folder / "w", bench.folder / str(streamed), "t", stream=streamed, asked=LINEAR)
         make_checkpoint(order, bench.library, Quiet())
         found = {path.parts[-3]: path.read_text() for path in refs.glob("*/refs/main")}
         here = {f"models--org--{name}": bench.hub.commit_of(f"org/{name}") for name in ("one", "two")}
-        assert found == ({} if stream else here)
+        assert found == ({} if streamed else here)
 
 
 def test_room_is_asked_for_the_result_alone(bench: Bench) -> None:
