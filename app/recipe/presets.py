@@ -1,4 +1,4 @@
-"""The ready recipes: files beside this one, each opening with its title, when it works and its size."""
+"""The ready recipes: files beside this one, each opening with its title, when it works, what it costs and its size."""
 
 from __future__ import annotations
 
@@ -7,24 +7,43 @@ from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).with_name("ready")
+_LAPTOP = 3e9
+"""Parents with fewer parameters are merged on any laptop in minutes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A recipe people start from. ``text`` is the YAML with its opening remarks."""
+    """A recipe people start from. ``when`` says when it works, ``cost`` what it takes, ``size`` how many parameters a
+    parent has; ``text`` is the YAML with its opening remarks."""
 
     slug: str
     title: str
     when: str
+    cost: str
     size: str
     text: str
+
+    @property
+    def gist(self) -> str:
+        """The first sentence of ``when``, or its first half."""
+        return self.when.partition(". ")[0].partition(": ")[0].rstrip(".") + "."
+
+    @property
+    def classic(self) -> bool:
+        """Whether it takes more than a laptop: the well-known merges of 7 and 8 B."""
+        return self.parameters >= _LAPTOP
+
+    @property
+    def parameters(self) -> float:
+        number, unit = self.size.split()
+        return float(number) * {"M": 1e6, "B": 1e9}[unit]
 
 
 @cache
 def presets() -> tuple[Preset, ...]:
-    """Every ready recipe, the smallest models first."""
+    """Every ready recipe: blends before stacks, the smallest models first."""
     found = [_read(path) for path in sorted(FOLDER.glob("*.yml"))]
-    return tuple(sorted(found, key=lambda preset: (_parameters(preset.size), preset.title)))
+    return tuple(sorted(found, key=lambda one: (one.classic, "passthrough" in one.text, one.parameters, one.title)))
 
 
 def preset(slug: str) -> Preset | None:
@@ -34,9 +53,4 @@ def preset(slug: str) -> Preset | None:
 def _read(path: Path) -> Preset:
     text = path.read_text(encoding="utf-8")
     head = dict(line[2:].split(": ", 1) for line in text.splitlines() if line.startswith("# ") and ": " in line)
-    return Preset(path.stem, head["title"], head["when"], head["size"], text)
-
-
-def _parameters(size: str) -> float:
-    number, unit = size.split()
-    return float(number) * {"M": 1e6, "B": 1e9}[unit]
+    return Preset(path.stem, head["title"], head["when"], head["cost"], head["size"], text)

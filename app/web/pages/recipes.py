@@ -27,6 +27,7 @@ class RecipeCard:
     """A ready recipe with its method's title and its parents in their colours."""
 
     preset: Preset
+    method_name: str
     method: str
     parents: tuple[ParentCard, ...]
 
@@ -55,8 +56,9 @@ def index(request: Request, templates: TemplatesDep, jobs: JobsDep, services: Se
 def _card(preset: Preset) -> RecipeCard:
     recipe = read_recipe(preset.text).draft
     if recipe is None:
-        return RecipeCard(preset, "", ())
-    return RecipeCard(preset, METHODS[recipe.merge_method].title, parent_cards(view(recipe), {}))
+        return RecipeCard(preset, "", "", ())
+    name = recipe.merge_method
+    return RecipeCard(preset, name, METHODS[name].title, parent_cards(view(recipe), {}))
 
 
 def _rows(shared: SharedRecipes, newest: Sequence[SharedRecipe]) -> list[SharedRow]:
