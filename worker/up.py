@@ -93,7 +93,7 @@ class House:
         self.web = Child("web", [*python, *web], logs / "web.log", env)
         self.workers = tuple(
             Child(f"worker {queue}", [*python, "worker.cli", "worker", "--queues", queue], logs / f"{queue}.log", env)
-            for queue in QUEUES.values()
+            for queue in dict.fromkeys(QUEUES.values())
         )
 
     @property
