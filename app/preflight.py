@@ -84,13 +84,21 @@ def gather_facts(
                 facts[model] = future.result()
             except Refused as problem:
                 problems.extend(problem.findings)
-    if not problems and not is_settled(recipe, Parents.of(parents, facts)):
+    if not problems and not all(_is_settled(document, facts) for document in recipe.documents):
         for model, known in facts.items():
             try:
                 facts[model] = library.with_tokenizer(model, known, token)
             except Refused as problem:
                 problems.extend(problem.findings)
     return MappingProxyType(facts), tuple(problems)
+
+
+def _is_settled(document: Recipe, facts: Mapping[ModelRef, ModelFacts]) -> bool:
+    """Whether a document's tokenizer block asks for nothing, as far as its parents are known before they are made."""
+    parents = document.own_parents()
+    if any(ref not in facts for ref in parents):
+        return document.tokenizer is None
+    return is_settled(document, Parents.of(parents, facts))
 
 
 def _sorted(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:

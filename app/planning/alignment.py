@@ -11,7 +11,7 @@ from app.planning.facts import DTYPE_BYTES, MERGEABLE, TensorFacts
 from app.planning.layers import position
 from app.planning.module_names import EMBEDDINGS, HEAD, outside_layers
 from app.planning.parents import Parents, says_untied
-from app.planning.plan import Alignment, Input, Step
+from app.planning.plan import Alignment, Input, MadeTensor, Step
 from app.planning.steps import widest
 from app.planning.vocabulary import Vocabulary
 
@@ -71,7 +71,8 @@ class Aligner:
 
     def _in_place(self, parent: int, origin: TensorFacts) -> bool:
         own = self.vocabulary.row_map(parent)
-        return origin.plain and origin.shape[0] == len(own) and all(row == number for number, row in enumerate(own))
+        in_file = origin.plain or isinstance(origin, MadeTensor)
+        return in_file and origin.shape[0] == len(own) and all(row == number for number, row in enumerate(own))
 
     def _alignment(self, step: Step, parent: int, origin: TensorFacts) -> Alignment:
         own = self.vocabulary.row_map(parent)

@@ -73,7 +73,7 @@ def model_card(plan: Plan, name: str, *, recipe_text: str | None = None, licence
 
 
 def _parents(plan: Plan) -> list[_Parent]:
-    used = {one.parent for step in plan.steps() for one in step.every_input}
+    used = {one.parent for step in plan.steps() for one in step.read}
     refs = pin(plan.recipe, {}, None).parents()
     return [_Parent(ref, facts) for index, (ref, facts) in enumerate(zip(refs, plan.parents)) if index in used]  # noqa: B905  adapters follow
 

@@ -183,9 +183,9 @@ def _weight_marks(facts: ModelFacts) -> tuple[str, ...]:
 def _lineage(recipe: Recipe, method: Method, facts: Mapping[ModelRef, ModelFacts]) -> Iterator[Finding]:
     """Whether deltas are taken from the model that the parents were made from, as far as their cards say."""
     base = recipe.base_model
-    if not method.uses_deltas or base is None:
+    if not method.uses_deltas or base is None or base not in facts:
         return
-    parents = [ref for ref in recipe.parents() if ref != base and ref in facts]
+    parents = [ref for ref in recipe.own_parents() if ref != base and ref in facts]
     named = {ref: [name.lower() for name in facts[ref].base_models] for ref in parents}
     kin = {base.name.lower(), *(name.lower() for name in facts[base].base_models)} if base in facts else set()
     silent = [str(ref) for ref in parents if not named[ref]]

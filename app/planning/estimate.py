@@ -8,7 +8,7 @@ from math import prod
 from types import MappingProxyType
 
 from app.planning.facts import DTYPE_BYTES
-from app.planning.plan import Plan, Step
+from app.planning.plan import MadeTensor, Plan, Step
 
 DOWNLOAD_RATE = 50e6
 """Bytes a second assumed when nothing was measured."""
@@ -26,6 +26,7 @@ _READ_NS: Mapping[str, float] = MappingProxyType(
     }
 )  # fmt: skip
 """Nanoseconds for reading and computing one element of one input, with two threads, as measured."""
+_ONE_PASS_NS = 0.3
 _DARE_UNSCALED_NS = 0.5
 _RESERVE = 1.05
 
@@ -80,19 +81,30 @@ def _download_bytes(plan: Plan) -> int:
 
 
 def _nanoseconds(step: Step, threads: int) -> float:
-    """Writing is bound by memory and disk; reading and computing go with the threads."""
+    """Writing is bound by memory and disk; reading and computing go with the threads. What is made on the way is made
+    anew for every pass over it."""
     read = _READ_NS[step.method]
     if step.method.startswith("dare") and step.parameters.get("rescale") is False:
         read = _DARE_UNSCALED_NS
     speed = min(max(threads, 1), _MOST_THREADS) / _MODEL_THREADS
     write = _WRITE_NS * DTYPE_BYTES[step.dtype] / 2
-    return prod(step.shape) * (write + len(step.every_input) * read / speed)
+    tensors = (one.tensor for one in step.every_input)
+    inside = sum(_nanoseconds(one.made_by, threads) for one in tensors if isinstance(one, MadeTensor))
+    passes = 1 if read <= _ONE_PASS_NS else 2
+    return prod(step.shape) * (write + len(step.every_input) * read / speed) + passes * inside
 
 
 def _memory(plan: Plan, threads: int) -> int:
-    most = max((len(step.every_input) for step in plan.steps()), default=1)
-    tensor = max((_tensor_memory(step) for step in plan.steps()), default=0)
-    return _PROCESS_BYTES + threads * (most + 1) * _CHUNK_BYTES + tensor
+    most = max((len(step.every_input) for step in plan.every_step()), default=1)
+    tensor = max((sum(map(_tensor_memory, step.within)) for step in plan.steps()), default=0)
+    levels = max((_levels(step) for step in plan.steps()), default=1)
+    return _PROCESS_BYTES + threads * levels * (most + 1) * _CHUNK_BYTES + tensor
+
+
+def _levels(step: Step) -> int:
+    """How deep steps are nested; each level has buffers of its own."""
+    inside = (_levels(one.tensor.made_by) for one in step.every_input if isinstance(one.tensor, MadeTensor))
+    return 1 + max(inside, default=0)
 
 
 def _tensor_memory(step: Step) -> int:

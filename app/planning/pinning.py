@@ -27,7 +27,17 @@ def pin(recipe: Recipe, facts: Mapping[ModelRef, ModelFacts], seed: int | None) 
 
 
 def map_references(recipe: Recipe, change: Callable[[ModelRef], ModelRef]) -> Recipe:
-    """The recipe with every model reference replaced by ``change`` of it."""
+    """The recipe with every reference to a model, in all its documents, replaced by ``change`` of it."""
+    names = {ModelRef(stage.name) for stage in recipe.stages if stage.name}
+
+    def unless_stage(ref: ModelRef) -> ModelRef:
+        return ref if ref in names else change(ref)
+
+    stages = tuple(_map_document(stage, unless_stage) for stage in recipe.stages)
+    return replace(_map_document(recipe, unless_stage), stages=stages)
+
+
+def _map_document(recipe: Recipe, change: Callable[[ModelRef], ModelRef]) -> Recipe:
 
     def source(one: Source) -> Source:
         return replace(one, model=change(one.model))

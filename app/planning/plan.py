@@ -73,6 +73,50 @@ class Step:
         """Base first, then the inputs."""
         return self.inputs if self.base is None else (self.base, *self.inputs)
 
+    @property
+    def read(self) -> Iterator[Input]:
+        """The tensors of parents that the step comes down to: its inputs, or what they are made of."""
+        for one in self.every_input:
+            if isinstance(one.tensor, MadeTensor):
+                yield from one.tensor.made_by.read
+            else:
+                yield one
+
+    @property
+    def within(self) -> Iterator[Step]:
+        """The step itself and those that make its inputs."""
+        yield self
+        for one in self.every_input:
+            if isinstance(one.tensor, MadeTensor):
+                yield from one.tensor.made_by.within
+
+
+@dataclass(frozen=True, slots=True)
+class MadeTensor(TensorFacts):
+    """A tensor of another document's result: made by ``step`` with ``seed`` when it is read, and never stored.
+
+    ``dtype`` is what it counts as where no dtype is asked for; it is computed in that of ``step``. ``file`` names the
+    document, ``steps`` counts all that go into it. ``Input.parent`` of such a tensor is the parent that the document
+    has its config from.
+    """
+
+    step: Step | None = None
+    seed: int = 0
+    steps: int = 1
+
+    @property
+    def made_by(self) -> Step:
+        assert self.step is not None  # noqa: S101  dataclasses want a default behind those of the base class
+        return self.step
+
+    @property
+    def plain(self) -> bool:
+        return self.made_by.method == "copy" and self.made_by.inputs[0].tensor.plain
+
+    @property
+    def stored(self) -> str:
+        return self.made_by.inputs[0].tensor.stored if self.made_by.method == "copy" else self.made_by.dtype
+
 
 @dataclass(frozen=True, slots=True)
 class Shard:
@@ -119,6 +163,11 @@ class Plan:
         for shard in self.shards:
             yield from shard.steps
 
+    def every_step(self) -> Iterator[Step]:
+        """The steps, and those within them."""
+        for step in self.steps():
+            yield from step.within
+
     @property
     def output_bytes(self) -> int:
         return sum(shard.size for shard in self.shards)
@@ -139,14 +188,17 @@ class Plan:
         Of parents that are the same model (one plain, one with an adapter) the first is named.
         """
         made = {(one.parent, one.tensor.file) for one in self.alignments}
-        tensors = [(one.parent, one.tensor) for step in self.steps() for one in step.every_input]
+        tensors = [(one.parent, one.tensor) for step in self.steps() for one in step.read]
         tensors = [(parent, tensor) for parent, tensor in tensors if (parent, tensor.file) not in made]
         tensors += [(one.parent, one.origin) for one in self.alignments]
         tensors += [source for one in self.alignments for source in one.sources.items()]
         files = [file for parent, tensor in tensors for file in self._files(parent, tensor)]
-        files += [(carry.parent, carry.file) for carry in self.carries]
         first = self._first_of_each()
-        return tuple(dict.fromkeys((first[parent], file) for parent, file in files))
+        return tuple(
+            dict.fromkeys(
+                (first[parent], file) for parent, file in [*files, *((c.parent, c.file) for c in self.carries)]
+            )
+        )
 
     def _files(self, parent: int, tensor: TensorFacts) -> Iterator[tuple[int, str]]:
         if not isinstance(tensor, AdaptedTensor):

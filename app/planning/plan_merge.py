@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 
-from app.planning.alignment import Aligner, aligned_parents, vocabulary_tensors
-from app.planning.carried import Carried, carried_files
-from app.planning.config_edit import told
-from app.planning.donor import pick_donor, result_config
-from app.planning.facts import TORCH_TO_SAFETENSORS, ModelFacts
-from app.planning.join_vocabularies import Joined, is_settled, join_vocabularies
-from app.planning.modules import outline_modules
-from app.planning.outline import Outline, outline
-from app.planning.parents import Parents, unfit
+from app.planning.document import plan_document
+from app.planning.facts import ModelFacts
+from app.planning.parents import Parents
 from app.planning.pinning import pin
-from app.planning.plan import Plan, Step
+from app.planning.plan import Plan
 from app.planning.shards import lay_out, write_index
-from app.planning.steps import StepMaker
-from app.planning.token_ids import renumber
-from app.recipe.catalogue import METHODS, Method
-from app.recipe.findings import Finding, Refused, did_you_mean, has_errors, refuse
-from app.recipe.requirements import check_requirements
+from app.planning.stages import Stages
+from app.recipe.catalogue import METHODS
+from app.recipe.documents import used_stages
 from app.recipe.schema import ModelRef, Recipe
 from app.recipe.writing import write_recipe
 
@@ -35,117 +26,24 @@ def make_plan(
 ) -> Plan:
     """Resolve a recipe against its parents' facts. ``seed`` goes before the recipe's own; 0 without either.
 
-    Raises Refused with everything that is wrong; the plan's findings hold what is only worth knowing.
+    The documents of a recipe become one plan, in which a tensor's inputs may be made by steps of their own. Raises
+    Refused with everything that is wrong; the plan's findings hold what is only worth knowing.
     """
-    method = _method(recipe)
     parents = Parents.of(recipe.parents(), facts)
-    _refuse(
-        [
-            *_unsupported(recipe),
-            *check_requirements(recipe, method),
-            *(finding for ref in parents.refs for finding in unfit(ref, facts[ref])),
-        ]
-    )
-    joined = _joined(recipe, parents)
-    names = vocabulary_tensors(parents) if joined else frozenset()
-    shown = aligned_parents(parents, names, joined.vocabulary.rows) if joined else parents
-    modular = outline_modules(recipe, method, shown) if recipe.modules else None
-    laid_out, shown = (modular.outline, modular.parents) if modular else (outline(recipe, method, shown), shown)
-    maker = StepMaker(shown, method, _dtype(recipe))
-    steps = [step for wanted in laid_out.wanted if (step := maker.step(wanted)) is not None]
-    if laid_out.kept is not None:
-        steps += maker.keep(laid_out.kept, laid_out.structure)
-        steps.sort(key=lambda step: laid_out.structure.order(step.name))
-    _refuse(maker.ledger.findings())
-    if not steps:
-        raise refuse("nothing-to-merge", "", "No tensor would be left in the result.", "Choose other models.")
-    donor = modular.frame if modular else pick_donor(recipe, shown, steps)
-    aligner = Aligner(parents, joined.vocabulary, names) if joined else None
-    steps = aligner.align(steps) if aligner else steps
-    told_of = _about_tokenizer(recipe, joined)
-    about = modular.findings if modular else tuple(_unused_base(recipe, parents, donor))
-    noticed = (*about, *told_of, *maker.ledger.findings())
-    named = outline_modules(recipe, method, parents).parents if modular else parents
-    beside = _files_beside(recipe, named, donor, laid_out, steps, joined)
     chosen = _seed(recipe, seed)
-    text = write_recipe(pin(recipe, facts, chosen if method.random else None))
-    shards = lay_out(steps, shard_bytes, {"format": "pt", "weightloom": text})
-    texts = MappingProxyType({**beside.texts, RECIPE_FILE: text, **write_index(shards)})
-    alignments = aligner.alignments if aligner else ()
-    findings = (*noticed, *beside.findings)
+    stages = Stages(parents)
+    used = used_stages(recipe)
+    for stage in used:
+        stages.add(plan_document(stage, stages.facts), chosen if stage.seed is None else stage.seed)
+    last = stages.last(plan_document(recipe, stages.facts))
+    random = any(METHODS[document.merge_method].random for document in (*used, recipe))
+    text = write_recipe(pin(recipe, facts, chosen if random else None))
+    shards = lay_out(last.steps, shard_bytes, {"format": "pt", "weightloom": text})
+    texts = MappingProxyType({**last.beside.texts, RECIPE_FILE: text, **write_index(shards)})
     everyone, adapters = parents.with_adapters, parents.adapters
-    return Plan(recipe, everyone, shards, beside.carries, texts, chosen, findings, alignments, adapters)
-
-
-def _files_beside(
-    recipe: Recipe, parents: Parents, donor: int, laid_out: Outline, steps: Sequence[Step], joined: Joined | None
-) -> Carried:
-    """What lies beside the weights: config.json, tokenizer, licence."""
-    repaired = result_config(parents, donor, laid_out, steps)
-    config, changes = repaired.config, repaired.changes
-    if joined is not None and joined.vocabulary.owner != donor:
-        owner = parents.facts[joined.vocabulary.owner].config
-        config, renumbered = renumber(config, owner, joined.new_ids(donor))
-        changes = (*changes, *renumbered)
-    carried = carried_files(donor, parents.facts, recipe.chat_template, joined)
-    text = json.dumps(config, indent=2) + "\n"
-    corrected = told(changes)
-    findings = (*([corrected] if corrected else []), *repaired.findings, *carried.findings)
-    return Carried(carried.carries, {**carried.texts, "config.json": text}, findings)
-
-
-def _refuse(findings: Sequence[Finding]) -> None:
-    if has_errors(findings):
-        raise Refused(dict.fromkeys(finding for finding in findings if finding.level == "error"))
-
-
-def _method(recipe: Recipe) -> Method:
-    method = METHODS.get(recipe.merge_method)
-    if method is None:
-        raise refuse(
-            "unknown-method", "merge_method", f'There is no method "{recipe.merge_method[:60]}".',
-            did_you_mean(recipe.merge_method, METHODS) or f"Known methods: {', '.join(METHODS)}.",
-        )  # fmt: skip
-    return method
-
-
-def _dtype(recipe: Recipe) -> str | None:
-    """The result's dtype by safetensors' name; None: the widest of each tensor's inputs."""
-    name = recipe.out_dtype or recipe.dtype
-    return None if name is None else TORCH_TO_SAFETENSORS[name]
-
-
-def _unsupported(recipe: Recipe) -> Iterator[Finding]:
-    for key, name in (("dtype", recipe.dtype), ("out_dtype", recipe.out_dtype)):
-        if name is not None and name not in TORCH_TO_SAFETENSORS:
-            fix = did_you_mean(name, TORCH_TO_SAFETENSORS) or f"Known: {', '.join(TORCH_TO_SAFETENSORS)}."
-            text = f'"{name[:40]}" is not a number format a result can have.'
-            yield Finding("error", "unknown-dtype", key, text, fix)
-
-
-def _joined(recipe: Recipe, parents: Parents) -> Joined | None:
-    """The result's vocabulary where it is not simply every parent's."""
-    if recipe.tokenizer is None or is_settled(recipe, parents):
-        return None
-    return join_vocabularies(recipe, recipe.tokenizer, parents)
-
-
-def _about_tokenizer(recipe: Recipe, joined: Joined | None) -> Iterator[Finding]:
-    if joined is not None:
-        yield from joined.findings
-    elif recipe.tokenizer is not None:
-        place = "tokenizer_source" if recipe.tokenizer.legacy else "tokenizer"
-        yield Finding("info", "tokenizers-equal", place, "All parents have the same vocabulary; it is kept as it is.")
-
-
-def _unused_base(recipe: Recipe, parents: Parents, donor: int) -> Iterator[Finding]:
-    method = METHODS[recipe.merge_method]
-    listed = {source.model for source in recipe.sources()}
-    if method.base == "ignored" and recipe.base_model is not None and recipe.base_model not in listed:
-        text = f"{method.title} has no use for a base: the weights of {recipe.base_model} do not go in."
-        if parents.index(recipe.base_model) == donor:
-            text += " Config and tokenizer come from it."
-        yield Finding("info", "base-ignored", "base_model", text, "To merge it too, add it to the models.")
+    return Plan(
+        recipe, everyone, shards, last.beside.carries, texts, chosen, last.findings, last.alignments, adapters
+    )  # fmt: skip
 
 
 def _seed(recipe: Recipe, seed: int | None) -> int:

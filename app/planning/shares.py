@@ -6,12 +6,13 @@ depends on the weights themselves (angles, signs, sizes) is not known before the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
 from app.planning.layers import Structure, module_of, natural_key, position, read_structure
 from app.planning.module_names import EMBEDDINGS, FINAL_NORM, HEAD, column_key, outside_layers
-from app.planning.plan import Input, Plan, Step
+from app.planning.plan import Input, MadeTensor, Plan, Step
 
 DATA_DEPENDENT = frozenset({"model_stock", "sce", "nearswap", "arcee_fusion", "ram", "ramplus_tl"})
 """Methods whose shares only the weights decide; drawn as equal."""
@@ -62,6 +63,15 @@ def shares(step: Step) -> tuple[float, ...]:
     return tuple(one / total for one in found) if total > _TINY else (1 / count,) * count
 
 
+def spread(step: Step) -> Iterator[tuple[int, float]]:
+    """(parent, share), together 1: an input that another document makes is shared out among what it is made of."""
+    for share, one in zip(shares(step), step.every_input, strict=True):
+        if isinstance(one.tensor, MadeTensor):
+            yield from ((parent, share * inner) for parent, inner in spread(one.tensor.made_by))
+        else:
+            yield one.parent, share
+
+
 def loom(plan: Plan) -> Loom:
     """Every layer's modules, and what lies outside the layers, with the average shares of all parents."""
     structure = _structure(plan)
@@ -75,7 +85,7 @@ def loom(plan: Plan) -> Loom:
     outside = [LoomRow(name, None, (cells[None, name],)) for layer, name in groups if layer is None]
     before = [row for row in outside if row.label == EMBEDDINGS]
     after = sorted((row for row in outside if row.label != EMBEDDINGS), key=_after_order)
-    exact = not any(step.method in DATA_DEPENDENT for step in plan.steps())
+    exact = not any(step.method in DATA_DEPENDENT for step in plan.every_step())
     return Loom(columns, (*before, *rows, *after), exact)
 
 
@@ -105,7 +115,7 @@ def _number(one: Input, name: str, default: float) -> float:
 def _structure(plan: Plan) -> Structure:
     """The layers of a parent whose weights go in and whose layers are called as the result's."""
     stacks = {position(step.name).prefix for step in plan.steps() if step.layer is not None}
-    used = dict.fromkeys(one.parent for step in plan.steps() for one in step.every_input)
+    used = dict.fromkeys(one.parent for step in plan.steps() for one in step.read)
     found = [read_structure(plan.parents[parent]) for parent in used]
     return next((one for one in found if one.main in stacks), found[0] if found else read_structure(plan.parents[0]))
 
@@ -124,8 +134,8 @@ def _cell(steps: list[Step], parents: int) -> Cell:
     for step in steps:
         size = max(1, prod(step.shape))
         elements += size
-        for share, one in zip(shares(step), step.every_input, strict=True):
-            sums[one.parent] += share * size
+        for parent, share in spread(step):
+            sums[parent] += share * size
     return Cell(tuple(one / elements for one in sums), elements)
 
 

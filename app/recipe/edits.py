@@ -17,6 +17,8 @@ def act(recipe: Recipe, action: str) -> Recipe:
     ``N`` indexes ``recipe.parents()``. Raises Refused for an unreadable reference or a parent that is not there.
     """
     verb, _, argument = action.partition(":")
+    if recipe.stages:
+        raise refuse("several-documents", "", "This recipe has several documents.", "Change its models in the YAML.")
     if verb == "add":
         return add(recipe, parse_reference(argument))
     if verb == "base" and not argument:

@@ -44,7 +44,9 @@ class FormView:
     shared: tuple[Knob, ...]
     takes_more: bool
     stacked: bool
-    """Made of slices or modules: the parents are shown, their layers are not edited here."""
+    """Made of slices, modules or several documents: the parents are shown, their layers are not edited here."""
+    stages: tuple[str, ...] = ()
+    """What the earlier of several documents are called."""
 
 
 def view(recipe: Recipe, order: Sequence[str] = ()) -> FormView:
@@ -53,7 +55,7 @@ def view(recipe: Recipe, order: Sequence[str] = ()) -> FormView:
     ``order``: the parents of a stack as they were shown before, so that moving blocks changes nobody's letter.
     """
     method = METHODS.get(recipe.merge_method) or METHODS["linear"]
-    stacked = bool(recipe.slices or recipe.modules)
+    stacked = bool(recipe.slices or recipe.modules or recipe.stages)
     by_model: dict[ModelRef, Source] = {}
     for source in recipe.sources():
         by_model.setdefault(source.model, source)
@@ -81,8 +83,9 @@ def view(recipe: Recipe, order: Sequence[str] = ()) -> FormView:
         for parameter in method.parameters
         if parameter.scope == "tensor"
     )
-    takes_more = not recipe.modules and (bool(recipe.slices) or most is None or count < most)
-    return FormView(method, tuple(parents), shared, takes_more, stacked)
+    stages = tuple(stage.name or "" for stage in recipe.stages)
+    takes_more = not recipe.modules and not recipe.stages and (bool(recipe.slices) or most is None or count < most)
+    return FormView(method, tuple(parents), shared, takes_more, stacked, stages)
 
 
 def _in_order(recipe: Recipe, order: Sequence[str]) -> list[tuple[int, ModelRef]]:
@@ -99,9 +102,10 @@ def apply(recipe: Recipe, fields: Mapping[str, str]) -> tuple[Recipe, tuple[Find
     if method.name != recipe.merge_method:
         recipe = _with_method(recipe, method)
     recipe = replace(recipe, **_plain_fields(fields, findings))
-    if not recipe.slices and not recipe.modules:
+    if not recipe.slices and not recipe.modules and not recipe.stages:
         recipe = _apply_parents(recipe, fields, method, findings)
-    recipe = apply_blocks(recipe, fields, method, findings)
+    if not recipe.stages:
+        recipe = apply_blocks(recipe, fields, method, findings)
     shared = apply_knobs(recipe.parameters, fields, "shared", method, ("tensor",), findings)
     complete = with_required(shared, method, ("tensor",))
     return replace(recipe, parameters=complete), tuple(findings)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
 from app.recipe.catalogue import METHODS, Method
+from app.recipe.documents import join_documents, told
 from app.recipe.findings import Finding, Refused, did_you_mean, has_errors
 from app.recipe.parameters import read_parameters
 from app.recipe.references import parse_reference
@@ -42,15 +44,14 @@ def read_recipe(text: str) -> Reading:
         return Reading(None, problem.findings)
     if not documents:
         return _refused("empty-recipe", "", "There is no recipe here yet.", "Pick a method and at least one model.")
-    if len(documents) > 1:
-        return _refused(
-            "several-documents", "", f"These are {len(documents)} recipes in one text.", "Merge them one at a time."
-        )
-    if not isinstance(documents[0], dict):
+    if not all(isinstance(document, dict) for document in documents):
         return _refused("not-a-recipe", "", "A recipe is a list of key: value lines.", "Start with merge_method:.")
-    reader = _Reader(documents[0])
-    recipe = reader.read()
-    findings = tuple(reader.findings)
+    readers = [_Reader(document) for document in documents]
+    recipes = [reader.read() for reader in readers]
+    recipe, about = join_documents(recipes)
+    findings = tuple(chain(*(told(reader.findings, one) for reader, one in zip(readers, recipes, strict=True)), about))
+    if len(recipes) == 1:
+        findings = tuple(readers[0].findings)
     errors = {finding.code for finding in findings if finding.level == "error"}
     return Reading(None if errors else recipe, findings, recipe if errors <= _UNFINISHED else None)
 

@@ -122,6 +122,14 @@ class Recipe:
     chat_template: str | None = None
     seed: int | None = None
     name: str | None = None
+    stages: tuple[Recipe, ...] = ()
+    """Recipes that this one and later ones use by name, as if their results were models. None has stages itself; each
+    uses only those before it."""
+
+    @property
+    def documents(self) -> tuple[Recipe, ...]:
+        """The stages in order, then this recipe itself."""
+        return (*self.stages, self)
 
     def sources(self) -> Iterator[Source]:
         """Every source, in the order written."""
@@ -134,7 +142,14 @@ class Recipe:
                 yield from piece.sources
 
     def parents(self) -> tuple[ModelRef, ...]:
-        """Every model that goes in, each once: the base first if there is one, then in the order written."""
+        """Every model that goes in, each once: this document's, the base first if there is one, then in the order
+        written; then those of the stages."""
+        stages = {ModelRef(stage.name) for stage in self.stages if stage.name}
+        every = (ref for document in (self, *self.stages) for ref in document.own_parents())
+        return tuple(ref for ref in dict.fromkeys(every) if ref not in stages)
+
+    def own_parents(self) -> tuple[ModelRef, ...]:
+        """What this document alone refers to, in the same order, names of stages included."""
         bases = [self.base_model] if self.base_model else []
         bases += [piece.base_model for piece in self.slices if piece.base_model]
         for module in self.modules.values():

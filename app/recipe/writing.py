@@ -41,7 +41,11 @@ _Dumper.add_representer(list, _represent_list)
 
 
 def write_recipe(recipe: Recipe) -> str:
-    """Canonical text: fixed key order, only what the recipe says."""
+    """Canonical text: fixed key order, only what the recipe says; one YAML document for each stage and the recipe."""
+    return "---\n".join(map(_document, recipe.documents))
+
+
+def _document(recipe: Recipe) -> str:
     text: str = yaml.dump(
         as_plain(recipe), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000, default_flow_style=False
     )
@@ -49,7 +53,7 @@ def write_recipe(recipe: Recipe) -> str:
 
 
 def as_plain(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as dicts, lists and scalars, ready for YAML or JSON."""
+    """The recipe without its stages as dicts, lists and scalars, ready for YAML or JSON."""
     plain = {
         "name": recipe.name,
         "merge_method": recipe.merge_method,

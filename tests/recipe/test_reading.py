@@ -71,7 +71,7 @@ def test_the_long_form_of_a_reference() -> None:
         ("merge_method: linear", "one-of-models-slices-modules", ""),
         ("", "empty-recipe", ""),
         ("just words", "not-a-recipe", ""),
-        ("a: 1\n---\nb: 2", "several-documents", ""),
+        ("a: 1\n---\nb: 2", "unnamed-document", ""),
         ("a: [1, 2", "bad-yaml", ""),
         ("merge_method: linear\nmerge_method: ties", "repeated-key", ""),
         (LINEAR.replace("model: a/b", "model: a/b\n    layer_range: [0, 4]"), "layers-outside-slice", ""),

@@ -31,9 +31,3 @@ def test_every_key_of_a_recipe_is_described():
     assert finding.fix == f"Known: {', '.join(keys)}."
     table = TEXT.partition("## The keys")[2].partition("## ")[0]
     assert [key for key in keys if f"`{key}`" not in table] == []
-
-
-def test_what_is_called_impossible_is_refused():
-    text = TEXT.partition("## What differs")[2]
-    assert "several documents" in text
-    assert [one.code for one in read_recipe("a: 1\n---\nb: 2\n").findings] == ["several-documents"]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.planning.pinning import map_references
 from app.recipe.catalogue import METHODS, Method, Parameter
 from app.recipe.findings import Refused
 from app.recipe.identity import read_share_token, recipe_hash, share_token
 from app.recipe.reading import read_recipe
-from app.recipe.schema import ModelRef, Recipe, Rule, Setting, Slice, Source
+from app.recipe.schema import ModelRef, Module, Recipe, Rule, Setting, Slice, Source
 from app.recipe.writing import write_recipe
 
 WORD = st.text("abcXYZ019_-", min_size=1, max_size=8).map(lambda text: "m" + text)
@@ -48,20 +50,39 @@ def recipes(draw: st.DrawFn) -> Recipe:
     base = refs[0] if method.base == "required" or (method.base == "optional" and draw(st.booleans())) else None
     models = refs[:count] if method.base_counts else refs[1 : count + 1]
     stacked = draw(st.booleans())
+    modular = draw(st.booleans())
     first = draw(st.integers(0, 8))
     layers = (first, first + draw(st.integers(1, 8))) if stacked else None
     sources = tuple(Source(model, layers, draw(given_parameters(method, ("parent", "non_base")))) for model in models)
+    whole, pieces = (() if stacked else sources), ((Slice(sources),) if stacked else ())
+    parts = draw(st.lists(WORD, min_size=1, max_size=2, unique=True)) if modular else []
+    outer = draw(given_parameters(method, ("tensor",)))
     return Recipe(
         method.name,
         base_model=base,
-        models=() if stacked else sources,
-        slices=(Slice(sources),) if stacked else (),
+        models=() if modular else whole,
+        slices=() if modular else pieces,
+        modules=MappingProxyType({part: Module(whole, pieces, outer) for part in parts}),
         parameters=draw(given_parameters(method, ("tensor",))),
         dtype=draw(st.sampled_from([None, "bfloat16", "float32"])),
         chat_template=draw(st.sampled_from([None, "auto", "{% for m in messages %}\n  {{ m }}\n{% endfor %}"])),
         seed=draw(st.none() | st.integers(0, 2**40)),
         name=draw(st.none() | st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=20)),
     )
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> Recipe:
+    """A recipe with up to three stages, each document using the one before it, and maybe another."""
+    names = draw(st.lists(WORD, min_size=1, max_size=3, unique=True))
+    made: list[Recipe] = []
+    for name in [*names, draw(st.none() | st.just("the-last"))]:
+        recipe = draw(recipes())
+        earlier = [ModelRef(one.name) for one in reversed(made) if one.name]
+        used = earlier[: draw(st.integers(1, 2))]
+        swap = dict(zip(recipe.own_parents(), used, strict=False))
+        made.append(replace(map_references(recipe, lambda ref, swap=swap: swap.get(ref, ref)), name=name))
+    return replace(made[-1], stages=tuple(made[:-1]))
 
 
 @st.composite
@@ -78,6 +99,16 @@ def given_parameters(draw: st.DrawFn, method: Method, scopes: tuple[str, ...]) -
 def test_reading_what_was_written(recipe: Recipe) -> None:
     reading = read_recipe(write_recipe(recipe))
     assert reading.recipe == recipe, reading.findings
+
+
+@settings(max_examples=100, deadline=None)
+@given(documents())
+def test_reading_several_documents_that_were_written(recipe: Recipe) -> None:
+    reading = read_recipe(write_recipe(recipe))
+    assert reading.recipe == recipe, reading.findings
+    assert recipe_hash(reading.recipe) == recipe_hash(recipe)
+    assert recipe_hash(recipe) != recipe_hash(replace(recipe, stages=()))
+    assert read_recipe(read_share_token(share_token(recipe))).recipe == recipe
 
 
 @settings(max_examples=50, deadline=None)

@@ -16,8 +16,9 @@ def open_backend(device: str, plan: Plan, chunk: int) -> Backend:
 
     Without Numba, ``cpu`` is done by torch, more slowly; the log says so. Raises Refused(no-gpu).
     """
-    rows = max((len(step.every_input) for step in plan.steps()), default=1)
-    dtypes = {step.dtype for step in plan.steps()} | {one.tensor.stored for s in plan.steps() for one in s.every_input}
+    steps = list(plan.every_step())
+    rows = max((len(step.every_input) for step in steps), default=1)
+    dtypes = {step.dtype for step in steps} | {one.tensor.stored for step in steps for one in step.every_input}
     itemsize = max((ITEMSIZE.get(dtype, 1) for dtype in dtypes), default=1)
     if device == "cpu":
         try:

@@ -17,6 +17,7 @@ from worker.engine.backends import open_backend
 from worker.engine.copying import copy
 from worker.engine.crew import Bench, Crew
 from worker.engine.dtypes import ITEMSIZE
+from worker.engine.made import Benches, MadeSource
 from worker.engine.methods import METHODS
 from worker.engine.opened import Sources
 from worker.engine.output import OutputFile, Written
@@ -75,6 +76,7 @@ def execute(
     run = _Run(plan, places, out, suffix, _Ledger(plan, on_progress, check))
     out.mkdir(parents=True, exist_ok=True)
     run.backend = open_backend(device, plan, chunk)
+    run.benches = Benches(run.backend.bench)
     written: list[Written] = []
     with Crew(threads or _default_threads(), run.backend.bench) as crew:
         for shard in plan.shards:
@@ -145,6 +147,7 @@ class _Run:
     """One call of ``execute``."""
 
     backend: Any
+    benches: Benches
 
     def __init__(self, plan: Plan, places: Sequence[Path | Place], out: Path, suffix: str, ledger: _Ledger) -> None:
         if len(places) != len(plan.parents):
@@ -174,6 +177,9 @@ class _Run:
         step = output.shard.steps[index]
         offset = output.shard.offsets[index]
         work = Work(step, sources, self.seed, output, offset, self.backend, crew, bench, self.ledger.wrote)
+        for source in sources:
+            if isinstance(source, MadeSource):
+                source.prepare(METHODS.__getitem__, self.backend, crew, bench, self.benches)
         if step.method == "copy" and (step.dtype == sources[0].dtype or step.dtype not in ITEMSIZE):
             copy(work)
         else:

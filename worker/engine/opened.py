@@ -9,8 +9,9 @@ from typing import Self
 
 from app.planning.adapted import AdaptedTensor
 from app.planning.facts import TensorFacts
-from app.planning.plan import Input, Plan
+from app.planning.plan import Input, MadeTensor, Plan
 from worker.engine.adapted import adapted
+from worker.engine.made import MadeSource
 from worker.engine.sources import ByteFile, Folder, Place, Source, parent_changed
 
 
@@ -35,6 +36,8 @@ class Sources:
     def open(self, one: Input, turn: int = 0) -> Source:
         """The tensor of ``one``, its files opened when they are not yet. Not for use by several threads at once."""
         tensor = one.tensor
+        if isinstance(tensor, MadeTensor):
+            return MadeSource(tensor, tuple(self.open(part, turn) for part in tensor.made_by.every_input))
         if not isinstance(tensor, AdaptedTensor):
             return self._plain(one.parent, tensor, turn)
         adapter = self._plan.adapters[one.parent]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from app.planning.facts import DTYPE_BYTES, TensorFacts
-from app.planning.plan import Alignment, Input, Plan, Shard, Step
+from app.planning.plan import Alignment, Input, MadeTensor, Plan, Shard, Step
 from worker.engine.dtypes import Array, decode
 from worker.engine.opened import Sources
 from worker.engine.sources import Place, Source
@@ -52,6 +52,8 @@ def _beside(plan: Plan) -> Plan:
     count = len(plan.parents)
 
     def moved(one: Input) -> Input:
+        if isinstance(one.tensor, MadeTensor):
+            return replace(one, tensor=replace(one.tensor, step=step(one.tensor.made_by)))
         return replace(one, parent=one.parent + count) if (one.parent, one.tensor.file) in made else one
 
     def step(one: Step) -> Step:
