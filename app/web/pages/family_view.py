@@ -16,11 +16,13 @@ from app.web.pages.build_view import BuildPage
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """The context ``family`` of ``partials/_family.html``. ``colours``: the thread of each parent, by name."""
+    """The context ``family`` of ``partials/_family.html``. ``unread``: why a model could not be asked about;
+    ``colours``: the thread of each parent, by name."""
 
     kin: tuple[Kin, ...]
     findings: tuple[Finding, ...]
     ancestor: str | None
+    unread: str
     colours: Mapping[str, str]
 
 
@@ -29,6 +31,7 @@ def family(recipe: Recipe, build: BuildPage, library: Library) -> Family:
     refs = [*recipe.parents(), *(ref.adapter for ref in recipe.parents() if ref.adapter)]
     names = list(dict.fromkeys(ref.name for ref in refs))
     known = gather(names, lambda wanted: origins(library, wanted))
+    unread = next((one.unread for one in known.values() if one.unread), "")
     licences = {name: known[name].licence for name in names if name in known}
     colours = {one.name.partition("@")[0].partition("+")[0]: one.colour for one in build.parents}
-    return Family(tree(names, known), tuple(compare_licences(licences)), common_ancestor(names, known), colours)
+    return Family(tree(names, known), tuple(compare_licences(licences)), common_ancestor(names, known), unread, colours)
