@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -13,7 +13,7 @@ from app.planning.adapter_fit import fit
 from app.planning.facts import ModelFacts
 from app.planning.layers import module_of
 from app.planning.ledger import listed
-from app.planning.module_names import EMBEDDINGS, HEAD, outside_layers
+from app.planning.module_names import EMBEDDINGS, HEAD, column_key, outside_layers
 from app.planning.strict_json import short
 from app.recipe.findings import Finding
 
@@ -44,8 +44,8 @@ def about_adapter(facts: ModelFacts) -> str:
         return ""
     changed = adapted(facts)
     ranks = {_rank(one.added) for one in changed if one.added is not None and one.added.down is not None}
-    touched = listed(list(dict.fromkeys(module_of(one.name) for one in changed if one.added is not None)))
-    replaced = listed(list(dict.fromkeys(module_of(one.name) for one in changed if one.added is None and one.instead)))
+    touched = _modules(one for one in changed if one.added is not None)
+    replaced = _modules(one for one in changed if one.added is None and one.instead is not None)
     dora = any(one.added is not None and one.added.magnitude is not None for one in changed)
     parts = []
     if ranks:
@@ -54,6 +54,10 @@ def about_adapter(facts: ModelFacts) -> str:
     if replaced:
         parts.append(f"replaces {replaced}")
     return "; ".join(parts)
+
+
+def _modules(tensors: Iterable[AdaptedTensor]) -> str:
+    return listed(sorted({module_of(one.name) for one in tensors}, key=column_key), most=9)
 
 
 def remarks(ref: str, facts: ModelFacts) -> Iterator[Finding]:
