@@ -61,7 +61,7 @@ def preflight_recipe(
     findings = (*found, *problems)
     if problems:
         return Preflight(recipe, _sorted(findings), facts=facts)
-    findings = (*findings, *check(recipe, facts))
+    findings = (*findings, *(remark for one in facts.values() for remark in one.remarks), *check(recipe, facts))
     try:
         plan = make_plan(recipe, facts, seed=seed)
     except Refused as problem:

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.accounts.vault import Vault
 from app.db import make_engine, sessions
+from app.hub.cache import HubCache
 from app.jobs.events import Publisher
 from app.jobs.models import Job
 from app.jobs.queue import Queue
@@ -35,6 +36,8 @@ LOOK_SECONDS = 1.0
 """How often to look whether the process of a job has died."""
 KEEP_SECONDS = 24 * 3600.0
 """How long the finished shards of a failed job wait for another attempt."""
+ABANDONED_SECONDS = 7 * 24 * 3600
+"""After which a download that was broken off is not expected to go on."""
 
 
 class Keeper(threading.Thread):
@@ -60,6 +63,7 @@ class Keeper(threading.Thread):
             log.warning("the worker could not be taken off the list", exc_info=True)
 
     def run(self) -> None:
+        self.forget_downloads()
         gap = self._settings.sweep_seconds
         swept = float("-inf")
         last = time.time()
@@ -77,6 +81,12 @@ class Keeper(threading.Thread):
                 log.exception("a round of upkeep failed; the next one comes")
             if self._over.wait(min(LOOK_SECONDS, gap)):
                 return
+
+    def forget_downloads(self) -> None:
+        """Remove what downloads have left that nobody went on with for long."""
+        freed = HubCache().forget_unfinished(ABANDONED_SECONDS)
+        if freed:
+            log.info("removed %d bytes of downloads that were never finished", freed)
 
     def beat(self) -> None:
         """Say that this worker is alive, and what room it has."""

@@ -11,5 +11,9 @@ from app.settings import Settings
 
 
 def open_library(settings: Settings, folder: Path | None = None) -> Library:
-    """``folder``: where the command line looks for plain folders; a server has none."""
-    return Library(HubClient(settings.hub_endpoint), LocalRoots(settings.model_roots), folder)
+    """``folder``: where the command line looks for plain folders; a server has none.
+
+    Both merge what the cache holds when the Hub is out of reach: a job was let through by its server, where it may
+    only be begun so by who uses the machine alone.
+    """
+    return Library(HubClient(settings.hub_endpoint), LocalRoots(settings.model_roots), folder, offline=True)

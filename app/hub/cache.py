@@ -111,6 +111,33 @@ class HubCache:
         fresh.write_text(commit)
         fresh.replace(ref)
 
+    def commit_of(self, repo: str, revision: str | None) -> str | None:
+        """The commit that a branch (None: main) was noted to stand for, or a commit itself; None if it is not known."""
+        if revision is not None and COMMIT.fullmatch(revision):
+            return revision
+        branch = revision or "main"
+        if not REVISION.fullmatch(branch) or not safe_file_name(branch):
+            return None
+        try:
+            commit = (self.repo(repo) / "refs" / branch).read_text().strip()
+        except (OSError, UnicodeDecodeError):
+            return None
+        return commit if COMMIT.fullmatch(commit) else None
+
+    def files(self, repo: str, commit: str) -> tuple[FileFacts, ...]:
+        """The files of a commit that are here, whole, named by their blobs."""
+        folder, found = self.snapshot(repo, commit), []
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder).as_posix()
+            if not path.is_file() or not safe_file_name(name):
+                continue
+            blob, size = path.resolve().name, path.stat().st_size
+            known = blob if _ETAG.fullmatch(blob) else ""
+            if self._holds(path, size):
+                sha256, oid = (known or None, None) if len(known) == 64 else (None, known or None)
+                found.append(FileFacts(name, size, sha256, oid))
+        return tuple(found)
+
     @contextmanager
     def lock(self, repo: str, file: FileFacts, check: Callable[[], None]) -> Iterator[None]:
         """Hold the lock under which a blob is written, the same one that the official tools take."""

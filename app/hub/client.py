@@ -51,6 +51,8 @@ class RepoInfo:
     base_models: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     downloads: int | None = None
+    cached: bool = False
+    """Made of what is in the cache, because the Hub could not be asked: of an earlier day, and perhaps not complete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,13 @@ class HubClient:
             return _repo_info(told)
         except (KeyError, TypeError, ValueError, AttributeError):
             raise unreachable(about, "gave an answer that cannot be read") from None
+
+    def cached_info(self, repo: str, revision: str | None = None) -> RepoInfo | None:
+        """What the cache knows of a repository; None when it holds no config and weights of it."""
+        commit = self.cache.commit_of(repo, revision)
+        files = self.cache.files(repo, commit) if commit is not None else ()
+        whole = any(one.name.endswith(".safetensors") for one in files)
+        return RepoInfo(repo, commit, files, cached=True) if commit is not None and whole else None
 
     def whoami(self, token: str) -> Account:
         """Whose token it is and whether it may write. Raises Refused (``token-refused``...)."""

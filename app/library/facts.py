@@ -50,13 +50,17 @@ class Found:
 
 class Library:
     """Facts, places and search. ``hub`` None: local models only. ``folder``: the command line's current folder.
+    ``offline``: when the Hub cannot be reached, what its cache holds is taken instead. Not for servers with several
+    people, since the Hub alone knows who may see what.
 
     Usable from many threads. What was read of a commit is kept for good, of a folder until a file in it changes;
     who may see a commit is asked with each token anew.
     """
 
-    def __init__(self, hub: HubClient | None, roots: LocalRoots, folder: Path | None = None) -> None:
-        self.hub, self.roots, self._folder = hub, roots, folder
+    def __init__(
+        self, hub: HubClient | None, roots: LocalRoots, folder: Path | None = None, *, offline: bool = False
+    ) -> None:
+        self.hub, self.roots, self._folder, self._offline = hub, roots, folder, offline
         self._infos: Fading[RepoInfo] = Fading(ASK_AGAIN, most=512)
         self._contents: Fading[Contents] = Fading(_FOREVER, most=64)
         self._local_ids: Fading[tuple[FileFacts, ...]] = Fading(_FOREVER, most=64)
@@ -221,12 +225,30 @@ class Library:
             private=source.private,
             gated=source.gated,
             downloads=source.downloads,
+            remarks=(_from_cache(ref, source),) if source.cached else (),
         )
 
     def _ask(self, hub: HubClient, ref: ModelRef, token: str | None) -> RepoInfo:
-        info = hub.info(ref.name, ref.revision, token)
+        try:
+            info = hub.info(ref.name, ref.revision, token)
+        except Refused as refused:
+            cached = hub.cached_info(ref.name, ref.revision) if self._offline and _out_of_reach(refused) else None
+            if cached is None:
+                raise
+            return cached
         HubFiles(hub, info, token, self._pool).check_access()
         return info
+
+
+def _out_of_reach(refused: Refused) -> bool:
+    return any(finding.code == "hub-unreachable" for finding in refused.findings)
+
+
+def _from_cache(ref: ModelRef, info: RepoInfo) -> Finding:
+    return Finding(
+        "info", "from-cache", str(ref), f"The Hub cannot be asked, so {ref} is what this machine's cache holds of it: "
+        f"commit {info.commit[:12]}.", "The model may have changed on the Hub since.",
+    )  # fmt: skip
 
 
 def _of(ref: ModelRef, finding: Finding) -> Finding:

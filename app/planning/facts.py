@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from app.recipe.findings import Finding
+
 DTYPE_BYTES: Mapping[str, int] = MappingProxyType(
     {
         "F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2,
@@ -73,7 +75,8 @@ class ModelFacts:
     ``ref`` is the reference as written in the recipe; ``commit`` the 40-hex commit it stands for (None for a local
     folder); ``texts`` holds the small JSON and text files that were read (config.json is parsed into ``config``).
     ``adapter``: what is known of the adapter in ``ref``; ``config`` and ``tensors`` are then those of the model with
-    the adapter on it, ``commit`` and ``files`` the model's own.
+    the adapter on it, ``commit`` and ``files`` the model's own. ``remarks``: what people should know of how this was
+    read.
     """
 
     ref: str
@@ -88,6 +91,7 @@ class ModelFacts:
     gated: bool = False
     downloads: int | None = None
     adapter: ModelFacts | None = None
+    remarks: tuple[Finding, ...] = ()
 
     @property
     def parameters(self) -> int:

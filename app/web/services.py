@@ -56,7 +56,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     jobs = Store(made)
     queue = Queue(settings, jobs)
     redis = connect(settings)
-    library = Library(HubClient(settings.hub_endpoint), LocalRoots(settings.model_roots))
+    hub, roots = HubClient(settings.hub_endpoint), LocalRoots(settings.model_roots)
+    library = Library(hub, roots, offline=settings.alone)
     artifacts = LocalArtifacts(settings.artifacts)
     services = Services(
         settings, engine, jobs, queue, Vault(settings, made), library, artifacts, SharedRecipes(made), Drafts(made),

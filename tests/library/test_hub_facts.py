@@ -270,3 +270,56 @@ def test_a_revision_cannot_leave_its_place_in_the_address(library: Library, hub:
     for revision in ("../../../whoami-v2", "main?x=1", "main#x", "a/../../b"):
         assert code(library, ModelRef("alice/model", revision)) == "revision-not-found"
     assert {entry.query for entry in hub.seen} == {"blobs=true"}
+
+
+def test_what_the_cache_holds_is_merged_when_the_hub_is_out_of_reach(hub: StandInHub, tmp_path: Path) -> None:
+    ref = parse_reference("alice/model")
+    client = HubClient(hub.endpoint, tmp_path / "cache")
+    online = Library(client, LocalRoots({}))
+    model = make_tiny(tmp_path / "model", seed=1, layers=1, shards=2)
+    hub.add("alice/model", {path.name: path.read_bytes() for path in model.iterdir()})
+    known = online.facts(ref)
+    for file in known.files:
+        client.download(ref.name, known.commit or "", file, branch="main")
+    online.close()
+
+    def library(offline: bool, cache: str = "cache") -> Library:
+        return Library(HubClient("http://127.0.0.1:1", tmp_path / cache), LocalRoots({}), offline=offline)
+
+    away = library(offline=True)
+    for one in (ref, parse_reference(f"alice/model@{known.commit}")):
+        found = away.facts(one)
+        assert (found.tensors, found.config, found.texts) == (known.tensors, known.config, known.texts)
+        assert {(file.name, file.size, file.sha256) for file in found.files} == {
+            (file.name, file.size, file.sha256) for file in known.files
+        }
+        assert all(file.present for file in found.files)
+        assert [remark.code for remark in found.remarks] == ["from-cache"]
+        assert (known.commit or "")[:12] in found.remarks[0].text
+    for missing in ("alice/model@dev", "alice/other"):
+        with pytest.raises(Refused) as refused:
+            away.facts(parse_reference(missing))
+        assert refused.value.findings[0].code == "hub-unreachable"
+    away.close()
+    for without in (library(offline=False), library(offline=True, cache="empty")):
+        with pytest.raises(Refused) as refused:
+            without.facts(ref)
+        assert refused.value.findings[0].code == "hub-unreachable"
+        without.close()
+
+
+def test_half_a_model_in_the_cache_is_none(hub: StandInHub, tmp_path: Path) -> None:
+    ref = parse_reference("alice/model")
+    client = HubClient(hub.endpoint, tmp_path / "cache")
+    model = make_tiny(tmp_path / "model", seed=1, layers=1, shards=2)
+    hub.add("alice/model", {path.name: path.read_bytes() for path in model.iterdir()})
+    info = client.info(ref.name)
+    for file in info.files:
+        if not file.name.startswith("model-00002"):
+            client.download(ref.name, info.commit, file, branch="main")
+    client.close()
+    away = Library(HubClient("http://127.0.0.1:1", tmp_path / "cache"), LocalRoots({}), offline=True)
+    with pytest.raises(Refused) as refused:
+        away.facts(ref)
+    assert "00002" in str(refused.value)
+    away.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from app.accounts.vault import Vault
 from app.db import make_engine, migrate, sessions
+from app.hub.cache import UNFINISHED
 from app.jobs.models import Job
 from app.jobs.queue import Queue
 from app.jobs.store import NewJob, Store
@@ -54,6 +56,27 @@ def place(tmp_path: Path) -> Iterator[Place]:
     place.queue.close()
     place.engine.dispose()
     place.redis.stop()
+
+
+def test_downloads_that_were_broken_off_long_ago_are_removed_at_the_start(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    blobs = tmp_path / "hub" / "models--org--one" / "blobs"
+    blobs.mkdir(parents=True)
+    old, fresh, whole = (blobs / f"{'a' * 64}{end}" for end in (UNFINISHED, f"1{UNFINISHED}", ""))
+    for path in (old, fresh, whole):
+        path.write_bytes(b"x" * 5000)
+    for path in (old, whole):
+        os.utime(path, (1, 1))
+    place.keeper.start()
+    deadline = time.monotonic() + 30
+    while old.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    place.keeper.stop()
+    assert fresh.exists()
+    assert whole.exists()
 
 
 def test_a_forgotten_job_is_announced_once(place: Place) -> None:
