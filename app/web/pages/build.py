@@ -39,9 +39,9 @@ def first(desk: DeskDep, opened: OpeningDep) -> HTMLResponse:
 
 @router.post("/build")
 def edit(desk: DeskDep, fields: FieldsDep) -> HTMLResponse:
-    saved, key = desk.keep(draft, fields), page_key(fields)
     """The page after an edit: only what changed to a script, else the whole page with its check."""
     draft = from_form(fields)
+    saved, key = desk.keep(draft, fields), page_key(fields)
     if desk.live:
         return desk.parts("_build_update", replace(build_page(draft, key, told=_told(fields, draft)), saved=saved))
     return desk.whole(replace(build_page(draft, key, checked=desk.look(draft)), saved=saved), fields.get("fork", ""))

@@ -69,11 +69,11 @@ class BuildPage:
     refusal: tuple[Finding, ...] = ()
     refusal_title: str = "This merge cannot start yet"
     told: str = ""
+    saved: Saved = NOT_SAVED
+    offer: SavedDraft | None = None
     method_groups: Sequence[tuple[str, list[Method]]] = field(default_factory=method_groups)
     starts: tuple[Preset, ...] = field(default_factory=presets)
 
-    saved: Saved = NOT_SAVED
-    offer: SavedDraft | None = None
     @property
     def method(self) -> Method:
         return self.form.method
