@@ -37,6 +37,12 @@ class Comparison:
         return applicable(len(self.models), self.base is not None)
 
     @cached_property
+    def subjects(self) -> tuple[Subject, ...]:
+        """Whom any of the measures can be told of: all together, each model, each pair."""
+        found = {one for each in self.measures for one in subjects(each, len(self.models))}
+        return tuple(sorted(found, key=lambda one: (len(one), one)))
+
+    @cached_property
     def cells(self) -> Mapping[Place, tuple[TensorSums, ...]]:
         """The tensors of each cell, places in the order a model runs."""
         found: dict[Place, list[TensorSums]] = {}

@@ -16,16 +16,12 @@ def as_csv(comparison: Comparison) -> Iterator[str]:
     names = [one.name for one in comparison.measures]
     yield _line(["tensor", "layer", "module", "elements", "measured", "of", *names])
     for tensor in comparison.tensors:
-        for subject in _all_subjects(comparison):
+        for subject in comparison.subjects:
             values = [_of(comparison, tensor, name, subject) for name in names]
             layer = "" if tensor.layer is None else tensor.layer
             yield _line(
                 [tensor.name, layer, tensor.module, tensor.elements, tensor.measured, subject_key(subject), *values]
             )  # fmt: skip
-
-
-def _all_subjects(comparison: Comparison) -> tuple[Subject, ...]:
-    return tuple(dict.fromkeys(one for each in comparison.measures for one in subjects(each, len(comparison.models))))
 
 
 def _of(comparison: Comparison, tensor: TensorSums, name: str, subject: Subject) -> float | str:

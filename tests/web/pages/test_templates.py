@@ -15,7 +15,9 @@ from app.jobs.store import NewJob, Store
 from app.main import create_app
 from app.settings import ROOT, Settings
 from app.web.pages.jobs import event_renderer
+from tests.comparing.made import comparison
 from tests.web.artifacts import finished_job
+from tests.web.comparisons import finished_comparison, waiting_comparison
 from tests.web.conftest import browser
 from tests.web.pages.html import elements, executable
 
@@ -63,10 +65,12 @@ def test_every_template_is_rendered_and_every_page_is_whole(
 ) -> None:
     done = finished_job(database, with_hub, {"model.safetensors": b"x"})
     store.submit(NewJob("upload", title="a/b", params={"repo": "a/b", "private": True}, source_job=done.id))
+    waiting_comparison(database)
+    compared = finished_comparison(database, with_hub, comparison(norms=(0.01, 0.05)))
     app = create_app(with_hub)
     recorder = app.state.templates.environment.loader = Recorder(TEMPLATES)
     with browser(app) as client:
-        for page in pages(client, store):
+        for page in [*pages(client, store), *compare_pages(client, store, compared)]:
             assert executable(page) == []
             if page.startswith("<!doctype"):
                 assert elements(page, "title")[0].text.strip()
@@ -101,3 +105,17 @@ def pages(client: TestClient, store: Store) -> list[str]:
     assert row is not None
     found.append(event_renderer(client.app)(Event("log", {"text": "x", "at": 1.0}, 1), row))  # type: ignore[arg-type]
     return found
+
+
+def compare_pages(client: TestClient, store: Store, compared: Job) -> list[str]:
+    """The pages of comparisons: the form, one that waits, one that is done."""
+    asked = "model=loom/code&base=loom/base"
+    found = [
+        client.get(place).text
+        for place in (
+            "/compare", f"/compare?{asked}", f"/compare/cost?{asked}", "/compare/cost",
+            f"/compare/{compared.id}?at=0.up", *(f"/compare/{one.id}" for one in store.list(kind="compare")),
+        )
+    ]  # fmt: skip
+    found.append(client.post("/compare/parents", data={"recipe": RECIPE}).text)
+    return [*found, client.post("/compare", data={"action": "add", "add": "not a model"}).text]
