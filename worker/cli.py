@@ -10,10 +10,12 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from app.recipe.findings import Finding, Refused, has_errors, refuse
+from worker.adapter_commands import register
 from worker.explain import explain
 from worker.sizes import gigabytes
 
@@ -88,9 +90,29 @@ def _check(asked: argparse.Namespace) -> int:
     else:
         for finding in looked.findings:
             _say(str(finding))
+            for change in finding.changes:
+                _say(f"  {change}")
         for name, value in (estimate or {}).items():
             _say(f"{name.replace('_', ' ')}: {_readable(name, value)}")
     return REFUSED if has_errors(looked.findings) or looked.plan is None else OK
+
+
+def _convert(asked: argparse.Namespace) -> int:
+    from app.recipe.mergekit import for_mergekit
+    from app.recipe.reading import read_recipe
+    from app.recipe.writing import write_recipe
+
+    try:
+        reading = read_recipe(_recipe(asked.recipe))
+        if reading.recipe is None:
+            return _refused(reading.findings, False, REFUSED)
+        recipe, findings = for_mergekit(reading.recipe)
+    except Refused as problem:
+        return _refused(problem.findings, False, REFUSED)
+    for finding in findings:
+        _warn(str(finding))
+    _say(write_recipe(recipe).rstrip())
+    return OK
 
 
 def _merge(asked: argparse.Namespace) -> int:
@@ -116,6 +138,30 @@ def _merge(asked: argparse.Namespace) -> int:
         _say(json.dumps({"out": str(asked.out), "bytes": manifest.size, **manifest.as_dict()}, indent=2))
     else:
         _say(f"{asked.out}: {len(manifest.files)} files, {gigabytes(manifest.size)}")
+    return OK
+
+
+def _adapter(make: Callable[..., Any], asked: argparse.Namespace) -> int:
+    """A command whose result is an adapter."""
+    from worker.bar import Bar
+    from worker.open_library import open_library
+
+    bar = Bar(sys.stderr)
+    try:
+        report = make(asked, open_library(_settings(), Path.cwd()), _token(), bar)
+    except Refused as problem:
+        return _refused(problem.findings, asked.json, REFUSED)
+    except (OSError, MemoryError) as problem:
+        return _refused(explain(problem), asked.json, FAILED)
+    finally:
+        bar.clear()
+    if asked.json:
+        told = {"findings": [one.as_dict() for one in report.findings], **report.data}
+        _say(json.dumps({"out": str(asked.out), **told}, indent=2))
+        return OK
+    _refused(report.findings, False, OK)
+    for line in report.lines:
+        _say(line)
     return OK
 
 
@@ -215,7 +261,10 @@ def _parser() -> argparse.ArgumentParser:
         "--stream", action="store_true", help="read Hub models in parts and store nothing of their weights"
     )
     one.add_argument("--threads", type=_count, help="threads to compute with; the result is the same with any number")
+    one = add("convert", _convert, "Print a recipe in words that mergekit knows, with the same meaning.")
+    one.add_argument("recipe", type=Path, metavar="RECIPE.yml", help="the recipe; - reads the standard input")
     _recipe_arguments(add("check", _check, "Say what is wrong with a recipe, and what its merge would cost."), False)
+    register(lambda name, make, about: add(name, partial(_adapter, make), about))
     add("warm-up", _warm_up, "Compile the engine's kernels now, so that the first merge need not.")
     add("migrate", _migrate, "Bring the database to the newest schema.")
     worker = add("worker", _worker, "Run one worker, for set-ups with several machines.")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from app.planning.strict_json import short
-from app.recipe.findings import Finding
+from app.recipe.findings import Changed, Finding
+
+_LONGEST = 400
+"""Characters shown of a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,20 @@ def told(changes: Sequence[Change]) -> Finding | None:
     if not changes:
         return None
     text = f"config.json is corrected: {'; '.join(map(str, changes))}."
-    return Finding("info", "config-repaired", "config.json", text)
+    listed = tuple(Changed(short(change.key, 200), _json(change.before), _json(change.after)) for change in changes)
+    return Finding("info", "config-repaired", "config.json", text, changes=listed)
+
+
+def _json(value: Any) -> str | None:
+    """A value as it stands in the file, shortened in the middle; runs of equal entries are counted."""
+    if value is None:
+        return None
+    if isinstance(value, list) and len(value) > 4:
+        runs = [(one, sum(1 for _ in run)) for one, run in groupby(value, key=json.dumps)]
+        text = f"[{', '.join(one if count == 1 else f'{one} × {count}' for one, count in runs)}]"
+    else:
+        text = json.dumps(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
 
 
 def _shown(value: Any) -> str:

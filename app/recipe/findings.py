@@ -5,9 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
-from typing import Literal
+from typing import Any, Literal
 
 Level = Literal["error", "warning", "info"]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A value that is different afterwards, as JSON; None where there is none."""
+
+    key: str
+    before: str | None
+    after: str | None
+
+    def __str__(self) -> str:
+        before, after = ("not set" if value is None else value for value in (self.before, self.after))
+        return f"{self.key}: {before} → {after}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +28,8 @@ class Finding:
     """One remark: what, where, and what to do about it.
 
     ``code`` is a stable kebab-case word for scripts and tests; ``where`` names the place in the recipe
-    (``models[1].parameters.weight``), the parent or the tensor; ``fix`` says what to change.
+    (``models[1].parameters.weight``), the parent or the tensor; ``fix`` says what to change. ``changes``: what was
+    set right without being asked, one by one.
     """
 
     level: Level
@@ -23,9 +37,14 @@ class Finding:
     where: str
     text: str
     fix: str = ""
+    changes: tuple[Changed, ...] = ()
 
-    def as_dict(self) -> dict[str, str]:
-        return asdict(self)
+    def as_dict(self) -> dict[str, Any]:
+        """In JSON's types; ``changes`` only where there are some."""
+        told = asdict(self)
+        if not self.changes:
+            del told["changes"]
+        return told
 
     def __str__(self) -> str:
         place = f" ({self.where})" if self.where else ""

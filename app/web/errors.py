@@ -51,9 +51,17 @@ def not_found(what: str, where: str = "") -> Failed:
     return Failed(404, Finding("error", "not-found", where, what, "Check the address, or look in the list of jobs."))
 
 
-def findings_json(findings: Iterable[Finding]) -> list[dict[str, str]]:
+def findings_json(findings: Iterable[Finding]) -> list[dict[str, Any]]:
     """Findings as the API tells them, without characters that could make a terminal or a page lie."""
-    return [{key: shown(value) for key, value in finding.as_dict().items()} for finding in findings]
+    return [_shown(finding.as_dict()) for finding in findings]
+
+
+def _shown(told: Any) -> Any:
+    if isinstance(told, dict):
+        return {key: _shown(value) for key, value in told.items()}
+    if isinstance(told, list | tuple):
+        return [_shown(one) for one in told]
+    return shown(told) if isinstance(told, str) else told
 
 
 def is_for_programs(scope: Scope) -> bool:

@@ -246,6 +246,22 @@ def test_changes_are_told_in_one_remark():
     )
 
 
+def test_every_change_is_listed_with_what_was_before_and_after():
+    finding = told([Change("num_hidden_layers", 4, 6), Change("layer_types", ["a", "a", "b"] * 2, ["a"] * 40 + ["b"]),
+                    Change("auto_map", {"a": 1}, None), Change("tie_word_embeddings", None, False),
+                    Change("note", "x" * 1000, "")])  # fmt: skip
+    assert finding is not None
+    assert [(one.key, one.before, one.after) for one in finding.changes[:4]] == [
+        ("num_hidden_layers", "4", "6"),
+        ("layer_types", '["a" × 2, "b", "a" × 2, "b"]', '["a" × 40, "b"]'),
+        ("auto_map", '{"a": 1}', None),
+        ("tie_word_embeddings", None, "false"),
+    ]
+    assert str(finding.changes[3]) == "tie_word_embeddings: not set → false"
+    assert len(finding.changes[4].before or "") < 500
+    assert finding.as_dict()["changes"][0] == {"key": "num_hidden_layers", "before": "4", "after": "6"}
+
+
 def test_stack_of_two_models_end_to_end():
     text = """
 merge_method: passthrough

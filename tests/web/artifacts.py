@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from app.db import Sessions
 from app.jobs.claim import Claim
@@ -13,8 +14,8 @@ from app.jobs.store import NewJob, Store
 from app.settings import Settings
 
 
-def finished_job(database: Sessions, settings: Settings, files: Mapping[str, bytes]) -> Job:
-    """A succeeded merge whose checkpoint holds ``files``."""
+def finished_job(database: Sessions, settings: Settings, files: Mapping[str, bytes], **about: Any) -> Job:
+    """A succeeded merge whose checkpoint holds ``files``; ``about``: what else its manifest tells."""
     store = Store(database)
     job, _ = store.submit(NewJob("merge", recipe="merge_method: linear", title="Linear of a, b"))
     claim = Claim.take(database, job.id, worker="w", pid=1, lease=600)
@@ -28,7 +29,7 @@ def finished_job(database: Sessions, settings: Settings, files: Mapping[str, byt
         {"name": name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for name, content in files.items()
     ]
-    (folder / "MANIFEST.json").write_text(json.dumps({"files": listed}))
+    (folder / "MANIFEST.json").write_text(json.dumps({**about, "files": listed}))
     assert claim.succeed({"bytes": sum(map(len, files.values())), "files": len(files)})
     done = store.get(job.id)
     assert done is not None

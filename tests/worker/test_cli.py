@@ -117,6 +117,27 @@ def test_check(home: Path, as_json: bool) -> None:
         assert "parameters: 2 087 040" in done.stdout
 
 
+STACK = """\
+merge_method: passthrough
+slices:
+- sources: [{model: one, layer_range: [0, 2]}]
+- sources: [{model: one, layer_range: [1, 2]}]
+"""
+
+
+def test_what_is_changed_in_the_config_is_listed(home: Path) -> None:
+    (home / "stack.yml").write_text(STACK)
+    plain, structured = weightloom(home, "check", "stack.yml"), weightloom(home, "check", "stack.yml", "--json")
+    assert "\n  num_hidden_layers: 8 → 3\n" in plain.stdout
+    told = [one for one in json.loads(structured.stdout)["findings"] if one["code"] == "config-repaired"]
+    assert told[0]["changes"] == [{"key": "num_hidden_layers", "before": "8", "after": "3"}]
+    merged = weightloom(home, "merge", "stack.yml", "out")
+    assert "config.json: num_hidden_layers: 8 → 3" in merged.stderr
+    manifest = read_manifest(home / "out")
+    assert manifest is not None
+    assert manifest.about["config_changes"] == told[0]["changes"]
+
+
 def test_what_the_checks_refuse(home: Path) -> None:
     (home / "typo.yml").write_text(RECIPE.replace("linear", "lineer"))
     for command in (["check", "typo.yml"], ["merge", "typo.yml", "out"]):

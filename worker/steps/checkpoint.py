@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,8 @@ def make_checkpoint(order: Order, library: Library, watch: Watch) -> Manifest:
     watch.planned(plan, looked.estimate.peak_memory_bytes if looked.estimate else 0)
     for finding in (*looked.findings, *([NOT_HASHED] if order.stream else [])):
         watch.log(finding.text if finding.level == "info" else str(finding))
+        for change in finding.changes:
+            watch.log(f"config.json: {change}")
     order.work.mkdir(parents=True, exist_ok=True)
     cache = library.hub.cache.root if library.hub else order.work
     make_room(plan, order.work, cache, _size(order.work), watch, stream=order.stream)
@@ -98,6 +100,7 @@ def about(plan: Plan) -> dict[str, Any]:
         "seed": plan.seed,
         "parameters": plan.parameters,
         "parents": [{"ref": parent.ref, "commit": parent.commit} for parent in plan.parents],
+        "config_changes": [asdict(change) for finding in plan.findings for change in finding.changes],
     }
 
 

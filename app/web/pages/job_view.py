@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from app.jobs.models import Job, JobEvent
 from app.jobs.store import RETRIED
 from app.recipe.catalogue import METHODS
-from app.recipe.findings import Finding
+from app.recipe.findings import Changed, Finding
 from app.recipe.form import view
 from app.recipe.reading import read_recipe
 from app.recipe.schema import ModelRef
@@ -71,6 +71,7 @@ class JobPage:
     parents: tuple[JobParent, ...]
     errors: tuple[Finding, ...]
     files: tuple[ArtifactFile, ...]
+    config_changes: tuple[Changed, ...] = ()
     uploads: tuple[Job, ...] = ()
     source: Job | None = None
     position: int = 0
@@ -115,6 +116,7 @@ def job_page(
     rates: Sequence[float] = (),
     shards: int = 0,
     files: Sequence[ArtifactFile] = (),
+    config_changes: Sequence[Changed] = (),
     uploads: Sequence[Job] = (),
     source: Job | None = None,
     position: int = 0,
@@ -136,6 +138,7 @@ def job_page(
         parents=job_parents(job),
         errors=tuple(_finding(one) for one in job.error or ()),
         files=tuple(files),
+        config_changes=tuple(config_changes),
         uploads=tuple(uploads),
         source=source,
         position=position,

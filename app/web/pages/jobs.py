@@ -12,7 +12,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from app.jobs.events import Event
 from app.jobs.models import Job
 from app.jobs.states import ACTIVE, STATES, State
-from app.recipe.findings import Finding
+from app.recipe.findings import Changed, Finding
+from app.storage.base import Manifest
 from app.web.dependencies import JobDep, ServicesDep, TemplatesDep
 from app.web.errors import Failed
 from app.web.events import Renderer
@@ -133,6 +134,12 @@ def memory_of(app: FastAPI) -> JobMemory:
     return memory
 
 
+def changes_of(manifest: Manifest) -> tuple[Changed, ...]:
+    """What of the donor's config was set right, as the manifest tells it."""
+    told = manifest.about.get("config_changes", ())
+    return tuple(Changed(one["key"], one["before"], one["after"]) for one in told)
+
+
 def page_of(services: Services, memory: JobMemory, job: Job) -> JobPage:
     """Everything about a job, as of now."""
     manifest = services.artifacts.manifest(job.id) if job.state == "succeeded" and job.kind == "merge" else None
@@ -142,6 +149,7 @@ def page_of(services: Services, memory: JobMemory, job: Job) -> JobPage:
         rates=memory.rates(job.id),
         shards=len(services.jobs.shards(job.id)),
         files=manifest.files if manifest else (),
+        config_changes=changes_of(manifest) if manifest else (),
         uploads=services.jobs.list(kind="upload", source_job=job.id),
         source=services.jobs.get(job.source_job) if job.source_job else None,
         position=services.jobs.position(job),

@@ -279,3 +279,19 @@ def test_snippets_are_safe_to_paste(app: FastAPI) -> None:
 
     lines = snippets("t", "0" * 32, "http://h", [ArtifactFile("a'; rm -rf ~ #.json", 1, "0" * 64)]).fetch
     assert "-o 'a'\"'\"'; rm -rf ~ #.json' " in lines
+
+
+def test_what_was_changed_in_the_config_is_shown_before_and_after(
+    client: TestClient, database: Sessions, settings: Settings
+) -> None:
+    changes = [
+        {"key": "num_hidden_layers", "before": "4", "after": "6"},
+        {"key": "tie_word_embeddings", "before": None, "after": "false"},
+        {"key": "auto_map", "before": '{"a": "<b>"}', "after": None},
+    ]
+    job = finished_job(database, settings, {"config.json": b"{}"}, config_changes=changes)
+    page = client.get(f"/jobs/{job.id}").text
+    assert "3 changes, before and after" in page
+    assert [element.text for element in elements(page, "del")] == ["4", '{"a": "<b>"}']
+    assert [element.text for element in elements(page, "ins")] == ["6", "false"]
+    assert "before and after" not in client.get(f"/jobs/{finished_job(database, settings, {'a': b''}).id}").text
