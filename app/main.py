@@ -20,6 +20,7 @@ from app.web.pages import build as build_page
 from app.web.pages import compare as compare_pages
 from app.web.pages import drafts as draft_pages
 from app.web.pages import guide as guide_page
+from app.web.pages import importing as import_pages
 from app.web.pages import jobs as job_pages
 from app.web.pages import methods as method_pages
 from app.web.pages import models as model_pages
@@ -47,6 +48,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     recipe_pages.router,  # /recipes
     shared_pages.router,  # /r, /r/{id}, /recipes/share, /recipes/family
     draft_pages.router,  # /drafts and their buttons
+    import_pages.router,  # /build/import
     workers_pill.router,  # /workers
     styleguide.router,  # /styleguide
     api_page.router,  # /api, /docs

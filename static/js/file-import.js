@@ -1,8 +1,9 @@
-// <file-import>: fills the import box from a chosen or dropped file. Of a .safetensors file only the header is read.
+// <file-import>: fills the import box from a file, chosen or dropped on the page. Of a .safetensors only the header is read.
 const LARGEST_HEADER = 100_000_000;
+const LONGEST_TEXT = 131_072;
 
 async function recipeOf(file) {
-  if (!file.name.endsWith(".safetensors")) return file.slice(0, 262_144).text();
+  if (!file.name.endsWith(".safetensors")) return file.slice(0, LONGEST_TEXT).text();
   const length = Number(new DataView(await file.slice(0, 8).arrayBuffer()).getBigUint64(0, true));
   if (length > LARGEST_HEADER) throw new Error("This file's header is damaged.");
   const header = JSON.parse(await file.slice(8, 8 + length).text());
@@ -16,12 +17,18 @@ customElements.define("file-import", class extends HTMLElement {
     const input = this.querySelector("input[type=file]");
     this.hidden = false;
     input.addEventListener("change", () => this.take(input.files[0]));
-    const dialog = this.closest("[popover]");
-    dialog.addEventListener("dragover", (event) => event.preventDefault());
-    dialog.addEventListener("drop", (event) => {
-      event.preventDefault();
-      this.take(event.dataTransfer.files[0]);
+    document.addEventListener("dragover", (event) => {
+      if (event.dataTransfer.types.includes("Files")) event.preventDefault();
     });
+    document.addEventListener("drop", (event) => this.drop(event));
+  }
+
+  drop(event) {
+    const [file] = event.dataTransfer.files;
+    if (!file) return;
+    event.preventDefault();
+    this.closest("[popover]").showPopover();
+    this.take(file);
   }
 
   async take(file) {

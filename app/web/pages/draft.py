@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from app.recipe.edits import act
 from app.recipe.findings import Finding, Refused
 from app.recipe.form import apply
+from app.recipe.from_card import recipe_text
 from app.recipe.reading import read_recipe
 from app.recipe.schema import Recipe
 from app.recipe.writing import write_recipe
@@ -55,7 +56,7 @@ def from_form(fields: Fields) -> Draft:
     """The draft after the edits in a posted form, and after its button if one was pressed."""
     action = fields.get("action", "")
     if action in _WHOLE_TEXT:
-        return replace(from_text(fields.get(_WHOLE_TEXT[action], "")), reshaped=True)
+        return replace(from_text(recipe_text(fields.get(_WHOLE_TEXT[action], ""))), reshaped=True)
     before = from_text(fields.get("recipe", ""))
     if before.recipe is None:
         return before

@@ -167,7 +167,7 @@ def test_licences_and_lineage_are_looked_up_on_demand(online: TestClient, hub: S
     lines = [(one.attributes["class"].split()[0], one.text.split()) for one in elements(found.text, "li")
              if one.attributes.get("class", "").startswith("deep-")]  # fmt: skip
     assert [(deep, words[0]) for deep, words in lines] == [
-        ("deep-0", "loom/gone"), ("deep-0", "loom/base"), ("deep-1", "loom/code"), ("deep-2", "loom/prose"),
+        ("deep-0", "loom/base"), ("deep-1", "loom/code"), ("deep-2", "loom/prose"), ("deep-0", "loom/gone"),
     ]  # fmt: skip
     assert "cc-by-nc-4.0" in found.text and "not for commercial use" in found.text
     assert "could be asked about" in found.text
