@@ -19,10 +19,8 @@ from app.web.limits import BodyLimit
 from app.web.pages import build as build_page
 from app.web.pages import compare as compare_pages
 from app.web.pages import drafts as draft_pages
-from app.web.pages import guide as guide_page
 from app.web.pages import importing as import_pages
 from app.web.pages import jobs as job_pages
-from app.web.pages import methods as method_pages
 from app.web.pages import models as model_pages
 from app.web.pages import recipes as recipe_pages
 from app.web.pages import shared as shared_pages
