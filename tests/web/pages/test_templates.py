@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from app.db import Sessions
 from app.jobs.events import Event
+from app.jobs.models import Job
 from app.jobs.store import NewJob, Store
 from app.main import create_app
 from app.settings import ROOT, Settings
