@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from worker.engine.dtypes import PARENT_UNSOUND, RESULT_UNSOUND, TILE, Array
-from worker.engine.kernels.jit import kernel
+from worker.engine.kernels.jit import float_of, kernel
 from worker.engine.kernels.sums import dot
-from worker.engine.kernels.tiles import INFINITY, f32, load, store, subtract, u32
+from worker.engine.kernels.tiles import INFINITY, f32, load, load_change, store, u16, u32
 
 
 @kernel
-def _scale(total: Array, factor: f32, tile: Array) -> None:
+def _scale(total: Array, factor: f32) -> None:
     for j in range(total.shape[0]):
-        total[j] = factor * tile[j]
+        total[j] *= factor
 
 
 @kernel
 def _add(total: Array, factor: f32, tile: Array) -> None:
     for j in range(total.shape[0]):
         total[j] += factor * tile[j]
+
+
+@kernel
+def _add_input(raw: Array, row: int, code: int, begin: int, factor: f32, total: Array, tile: Array) -> Any:
+    """Adds c·x to ``total``; returns what ``load`` does."""
+    if code == 0:
+        short = raw[row].view(u16)[begin : begin + total.shape[0]]
+        top = u16(0)
+        for j in range(total.shape[0]):
+            value = short[j]
+            top = max(top, u16(value & u16(0x7FFF)))
+            total[j] += factor * float_of(u32(u32(value) << u32(16)))
+        return u32(u32(top) << u32(16))
+    largest = load(raw, row, code, begin, tile)
+    _add(total, factor, tile)
+    return largest
 
 
 @kernel
@@ -45,14 +63,16 @@ def combine(
         total, tile, base = tiles[0, :size], tiles[1, :size], tiles[2, :size]
         if deltas:
             largest = max(largest, load(raw, 0, codes[0], begin, base))
-        for i in range(first, codes.shape[0]):
-            largest = max(largest, load(raw, i, codes[i], begin, tile))
+            largest = max(largest, load_change(raw, 1, codes[1], begin, base, total))
+        else:
+            largest = max(largest, load(raw, 0, codes[0], begin, total))
+        _scale(total, coefficients[first])
+        for i in range(first + 1, codes.shape[0]):
             if deltas:
-                subtract(tile, base)
-            if i == first:
-                _scale(total, coefficients[i], tile)
-            else:
+                largest = max(largest, load_change(raw, i, codes[i], begin, base, tile))
                 _add(total, coefficients[i], tile)
+            else:
+                largest = max(largest, _add_input(raw, i, codes[i], begin, coefficients[i], total, tile))
         if deltas:
             _add(total, f32(1), base)
         unsound |= store(total, out, out_code, begin)
@@ -74,9 +94,10 @@ def gram(raw: Array, codes: Array, deltas: int, count: int, sums: Array, tiles: 
         if deltas:
             largest = max(largest, load(raw, 0, codes[0], begin, base[:here]))
         for i in range(size):
-            largest = max(largest, load(raw, i + first, codes[i + first], begin, tiles[i, :here]))
             if deltas:
-                subtract(tiles[i, :here], base[:here])
+                largest = max(largest, load_change(raw, i + 1, codes[i + 1], begin, base[:here], tiles[i, :here]))
+            else:
+                largest = max(largest, load(raw, i, codes[i], begin, tiles[i, :here]))
         for i in range(size):
             for k in range(i, size):
                 sums[i, k] += dot(tiles[i, :here], tiles[k, :here], lanes)

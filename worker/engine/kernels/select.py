@@ -8,7 +8,7 @@ import numpy as np
 
 from worker.engine.dtypes import PARENT_UNSOUND, TILE, Array
 from worker.engine.kernels.jit import kernel
-from worker.engine.kernels.tiles import INFINITY, MAGNITUDE, load, subtract, u32
+from worker.engine.kernels.tiles import INFINITY, MAGNITUDE, load, load_change, u32
 
 
 @kernel
@@ -21,8 +21,7 @@ def magnitudes(raw: Array, codes: Array, count: int, rows: Array, tiles: Array) 
         delta, here = tile[:size], base[:size]
         largest = max(largest, load(raw, 0, codes[0], begin, here))
         for i in range(codes.shape[0] - 1):
-            largest = max(largest, load(raw, i + 1, codes[i + 1], begin, delta))
-            subtract(delta, here)
+            largest = max(largest, load_change(raw, i + 1, codes[i + 1], begin, here, delta))
             bits = delta.view(np.uint32)
             row = rows[i, begin : begin + size]
             for j in range(row.shape[0]):

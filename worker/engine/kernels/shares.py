@@ -9,7 +9,7 @@ import numpy as np
 from worker.engine.dtypes import PARENT_UNSOUND, RESULT_UNSOUND, TILE, Array
 from worker.engine.kernels.jit import bits_of, kernel
 from worker.engine.kernels.sums import dot
-from worker.engine.kernels.tiles import INFINITY, clear, f32, load, store, subtract, u32
+from worker.engine.kernels.tiles import INFINITY, clear, f32, load, load_change, store, u32
 
 
 @kernel
@@ -19,8 +19,7 @@ def _load_changes(raw: Array, codes: Array, begin: int, base: Array, changes: Ar
     largest = load(raw, 0, codes[0], begin, base)
     for i in range(codes.shape[0] - 1):
         change = changes[i, :size]
-        largest = max(largest, load(raw, i + 1, codes[i + 1], begin, change))
-        subtract(change, base)
+        largest = max(largest, load_change(raw, i + 1, codes[i + 1], begin, base, change))
     return largest
 
 
@@ -93,7 +92,7 @@ def energies(
 
 
 @kernel
-def _agree(changes: Array, shares: Array, base: Array, total: Array) -> None:
+def _agree(changes: Array, shares: Array, base: Array, total: Array, top: Array, bottom: Array) -> None:
     """Leaves base + Σ aᵢ δᵢ / Σ aᵢ, over the parents with the sign of the sum, in ``base``."""
     size = base.shape[0]
     clear(total)
@@ -101,14 +100,16 @@ def _agree(changes: Array, shares: Array, base: Array, total: Array) -> None:
         change = changes[i, :size]
         for j in range(total.shape[0]):
             total[j] += np.float64(change[j])
-    for j in range(total.shape[0]):
-        top = bottom = f32(0)
-        for i in range(changes.shape[0]):
-            change = changes[i, j]
-            agrees = change > f32(0) if total[j] >= 0.0 else change < f32(0)
-            top += shares[i] * change if agrees else f32(0)
-            bottom += shares[i] if agrees else f32(0)
-        base[j] += top / max(bottom, f32(1e-6))
+    clear(top)
+    clear(bottom)
+    for i in range(changes.shape[0]):
+        change, share = changes[i, :size], shares[i]
+        for j in range(top.shape[0]):
+            agrees = (change[j] > f32(0)) if total[j] >= 0.0 else (change[j] < f32(0))
+            top[j] += share * change[j] if agrees else f32(0)
+            bottom[j] += share if agrees else f32(0)
+    for j in range(base.shape[0]):
+        base[j] += top[j] / max(bottom[j], f32(1e-6))
 
 
 @kernel
@@ -126,6 +127,7 @@ def agree(
 ) -> int:
     """SCE's result; ``shares`` fp32 [n], ``cut`` as for ``energies``. The sign of the sum is found in fp64."""
     base, changes = tiles[0], tiles[1 : codes.shape[0]]
+    top, bottom = tiles[codes.shape[0]], tiles[codes.shape[0] + 1]
     mean, spread = wide[0], wide[1]
     largest, unsound = u32(0), False
     for begin in range(0, count, TILE):
@@ -133,7 +135,7 @@ def agree(
         largest = max(largest, _load_changes(raw, codes, begin, base[:size], changes))
         if cut.shape[0]:
             _select(changes, cut, start + begin, mean[:size], spread[:size])
-        _agree(changes, shares, base[:size], mean[:size])
+        _agree(changes, shares, base[:size], mean[:size], top[:size], bottom[:size])
         unsound |= store(base[:size], out, out_code, begin)
     return (PARENT_UNSOUND if largest >= INFINITY else 0) | (RESULT_UNSOUND if unsound else 0)
 
@@ -172,6 +174,17 @@ def count_changes(raw: Array, codes: Array, epsilon: Any, count: int, counts: Ar
 
 
 @kernel
+def _add_changed(change: Array, epsilon: Any, alone: Any, changers: Array, total: Array, lone: Array) -> None:
+    """Counts and adds up the changes larger than ``epsilon``; ``lone`` is what they come to if nobody else's do."""
+    for j in range(total.shape[0]):
+        changed = abs(change[j]) > epsilon
+        value = change[j] if changed else f32(0)
+        changers[j] += f32(1) if changed else f32(0)
+        total[j] += value
+        lone[j] += alone * value
+
+
+@kernel
 def share_out(
     raw: Array,
     codes: Array,
@@ -184,20 +197,19 @@ def share_out(
 ) -> int:
     """y = x₀ + the changes larger than ``epsilon``: times ``alone`` fp32 [n] if a single parent's, else their mean."""
     base, changes = tiles[0], tiles[1 : codes.shape[0]]
-    changers, totals = tiles[codes.shape[0]], tiles[codes.shape[0] + 1]
+    changers, totals, lones = tiles[codes.shape[0]], tiles[codes.shape[0] + 1], tiles[codes.shape[0] + 2]
     largest, unsound = u32(0), False
     for begin in range(0, count, TILE):
         size = min(TILE, count - begin)
         largest = max(largest, _load_changes(raw, codes, begin, base[:size], changes))
         here, total = changers[:size], totals[:size]
-        _count_changers(changes, epsilon, here)
+        lone = lones[:size]
+        clear(here)
         clear(total)
+        clear(lone)
         for i in range(changes.shape[0]):
-            change = changes[i, :size]
-            for j in range(total.shape[0]):
-                factor = alone[i] if here[j] < f32(1.5) else f32(1) / here[j]
-                total[j] += factor * change[j] if abs(change[j]) > epsilon else f32(0)
+            _add_changed(changes[i, :size], epsilon, alone[i], here, total, lone)
         for j in range(total.shape[0]):
-            total[j] += base[j]
+            total[j] = base[j] + (lone[j] if here[j] < f32(1.5) else total[j] / here[j])
         unsound |= store(total, out, out_code, begin)
     return (PARENT_UNSOUND if largest >= INFINITY else 0) | (RESULT_UNSOUND if unsound else 0)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from worker.engine.dtypes import PARENT_UNSOUND, RESULT_UNSOUND, TILE, Array
-from worker.engine.kernels.jit import bits_of, kernel
+from worker.engine.kernels.jit import bits_of, float_of, kernel
 from worker.engine.kernels.philox import fill_block
 from worker.engine.kernels.sums import absolute_sum
-from worker.engine.kernels.tiles import INFINITY, MAGNITUDE, clear, f32, load, store, subtract, u32
+from worker.engine.kernels.tiles import INFINITY, MAGNITUDE, clear, f32, load, load_change, store, u32
 from worker.engine.masks import RANDOM, RANKED
 
 
@@ -89,8 +89,7 @@ def sizes(
         largest = max(largest, load(raw, 0, codes[0], begin, base[:size]))
         for i in range(codes.shape[0] - 1):
             delta = tile[:size]
-            largest = max(largest, load(raw, i + 1, codes[i + 1], begin, delta))
-            subtract(delta, base[:size])
+            largest = max(largest, load_change(raw, i + 1, codes[i + 1], begin, base[:size], delta))
             sums[i, 0] += absolute_sum(delta, lanes)
             _drop(delta, masks, i, start + begin, words)
             sums[i, 1] += absolute_sum(delta, lanes)
@@ -110,14 +109,38 @@ def _vote(delta: Array, factor: Any, weight: Any, up: Array, down: Array, up_wei
 
 
 @kernel
-def _elect(up: Array, down: Array, up_weight: Array, down_weight: Array, divide: int, scale: Any, base: Array) -> None:
+def _add_wide(total: Array, factor: Any, delta: Array) -> None:
+    wide = np.float64(factor)
+    for j in range(total.shape[0]):
+        total[j] += wide * np.float64(delta[j])
+
+
+@kernel
+def _flips(total: Array, flips: Array) -> None:
+    """``flips`` uint32: what turns the sign that is elected into plus; 0 is elected as plus."""
+    for j in range(flips.shape[0]):
+        flips[j] = u32(0) if total[j] >= 0.0 else u32(0x80000000)
+
+
+@kernel
+def _add_elected(delta: Array, factor: Any, weight: Any, flips: Array, total: Array, weights: Array) -> None:
+    for j in range(total.shape[0]):
+        value = f32(factor * delta[j])
+        agrees = float_of(u32(bits_of(value) ^ flips[j])) > f32(0)
+        total[j] += value if agrees else f32(0)
+        weights[j] += weight if agrees else f32(0)
+
+
+@kernel
+def _finish(total: Array, weights: Array, divide: int, scale: Any, base: Array) -> None:
     """Leaves the result in ``base``."""
+    if divide == 0:
+        for j in range(base.shape[0]):
+            base[j] += scale * total[j]
+        return
     for j in range(base.shape[0]):
-        positive = up[j] + down[j] >= 0.0
-        total = f32(up[j] if positive else down[j])
-        weight = up_weight[j] if positive else down_weight[j]
-        weight = weight if divide != 0 and weight != f32(0) else f32(1)
-        base[j] += scale * (total / weight)
+        weight = weights[j] if weights[j] != f32(0) else f32(1)
+        base[j] += scale * (total[j] / weight)
 
 
 @kernel
@@ -141,28 +164,30 @@ def elect(
 ) -> int:
     """y = b + s · Σ fᵢδᵢ over the kept elements whose sign is that of Σ fᵢδᵢ, divided by their Σ wᵢ if ``divide``.
 
-    ``factors`` and ``weights`` fp32 [n]. The vote is counted in fp64, where products of two fp32 are exact: equal and
-    opposite changes give exactly 0, which counts as positive.
+    ``factors`` and ``weights`` fp32 [n]. The vote is counted in fp64, where products of two fp32 are exact; what is
+    elected is added up in fp32.
     """  # fmt: skip
     masks = (kinds, cuts, streams, bits)
-    base, tile, up_weight, down_weight = tiles[0], tiles[1], tiles[2], tiles[3]
-    words, up, down = tiles[4].view(np.uint32), wide[0], wide[1]
+    base, total, weight, words, flips = tiles[0], tiles[1], tiles[2], tiles[3].view(np.uint32), tiles[4].view(np.uint32)
+    deltas, votes = tiles[5:], wide[0]
+    parents = codes.shape[0] - 1
     largest, unsound = u32(0), False
     for begin in range(0, count, TILE):
         size = min(TILE, count - begin)
         here = base[:size]
         largest = max(largest, load(raw, 0, codes[0], begin, here))
-        clear(up)
-        clear(down)
-        clear(up_weight)
-        clear(down_weight)
-        for i in range(codes.shape[0] - 1):
-            delta = tile[:size]
-            largest = max(largest, load(raw, i + 1, codes[i + 1], begin, delta))
-            subtract(delta, here)
+        clear(votes)
+        clear(total)
+        clear(weight)
+        for i in range(parents):
+            delta = deltas[i, :size]
+            largest = max(largest, load_change(raw, i + 1, codes[i + 1], begin, here, delta))
             _drop(delta, masks, i, start + begin, words)
-            _vote(delta, factors[i], weights[i], up[:size], down[:size], up_weight[:size], down_weight[:size])
-        _elect(up[:size], down[:size], up_weight[:size], down_weight[:size], divide, scale, here)
+            _add_wide(votes[:size], factors[i], delta)
+        _flips(votes[:size], flips[:size])
+        for i in range(parents):
+            _add_elected(deltas[i, :size], factors[i], weights[i], flips[:size], total[:size], weight[:size])
+        _finish(total[:size], weight[:size], divide, scale, here)
         unsound |= store(here, out, out_code, begin)
     return (PARENT_UNSOUND if largest >= INFINITY else 0) | (RESULT_UNSOUND if unsound else 0)
 
@@ -199,8 +224,7 @@ def add_up(
         clear(total)
         for i in range(codes.shape[0] - 1):
             delta = tile[:size]
-            largest = max(largest, load(raw, i + 1, codes[i + 1], begin, delta))
-            subtract(delta, here)
+            largest = max(largest, load_change(raw, i + 1, codes[i + 1], begin, here, delta))
             _drop(delta, masks, i, start + begin, words)
             _add(total, factors[i], delta)
         _add(total, f32(1), here)

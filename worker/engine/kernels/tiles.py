@@ -148,3 +148,19 @@ def clear(tile: Array) -> None:
 def subtract(tile: Array, base: Array) -> None:
     for j in range(tile.shape[0]):
         tile[j] -= base[j]
+
+
+@kernel
+def load_change(raw: Array, row: int, code: int, begin: int, base: Array, tile: Array) -> Any:
+    """Like ``load``, less ``base``: fills ``tile`` with xᵢ − x₀. Returns what ``load`` does, of xᵢ."""
+    if code == 0:
+        short = raw[row].view(u16)[begin : begin + base.shape[0]]
+        top = u16(0)
+        for j in range(tile.shape[0]):
+            value = short[j]
+            top = max(top, u16(value & u16(0x7FFF)))
+            tile[j] = float_of(u32(u32(value) << _16)) - base[j]
+        return u32(u32(top) << _16)
+    largest = load(raw, row, code, begin, tile)
+    subtract(tile, base)
+    return largest
