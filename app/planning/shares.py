@@ -6,13 +6,13 @@ depends on the weights themselves (angles, signs, sizes) is not known before the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
 from app.planning.layers import Structure, module_of, natural_key, position, read_structure
 from app.planning.module_names import EMBEDDINGS, FINAL_NORM, HEAD, column_key, outside_layers
-from app.planning.plan import Input, MadeTensor, Plan, Step
+from app.planning.plan import MadeTensor, Plan, Step, Values
 
 DATA_DEPENDENT = frozenset({"model_stock", "sce", "nearswap", "arcee_fusion", "ram", "ramplus_tl"})
 """Methods whose shares only the weights decide; drawn as equal."""
@@ -49,16 +49,22 @@ class Loom:
 
 def shares(step: Step) -> tuple[float, ...]:
     """The share of each of ``step.every_input``: none negative, together 1."""
-    count = len(step.every_input)
-    if step.method in DATA_DEPENDENT or step.method == "karcher":
+    inputs = [one.parameters for one in step.inputs]
+    return shares_of(step.method, step.parameters, inputs, based=step.base is not None)
+
+
+def shares_of(method: str, parameters: Values, inputs: Sequence[Values], *, based: bool) -> tuple[float, ...]:
+    """The same from the values alone; ``based``: the base stands before the inputs."""
+    count = len(inputs) + based
+    if method in DATA_DEPENDENT or method == "karcher":
         found = [1.0] * count
-    elif step.method == "slerp":
-        t = float(step.parameters["t"])
+    elif method == "slerp":
+        t = float(parameters["t"])
         found = [abs(1 - t), abs(t)]
-    elif step.base is not None:
-        found = _with_base(step)
+    elif based:
+        found = _with_base(method, parameters, inputs)
     else:
-        found = [abs(_number(one, "weight", 1.0)) for one in step.inputs]
+        found = [abs(_number(one, "weight", 1.0)) for one in inputs]
     total = sum(found)
     return tuple(one / total for one in found) if total > _TINY else (1 / count,) * count
 
@@ -95,21 +101,21 @@ def places(plan: Plan) -> list[tuple[int | None, str]]:
     return [_place(step, structure) for step in plan.steps()]
 
 
-def _with_base(step: Step) -> list[float]:
+def _with_base(method: str, parameters: Values, inputs: Sequence[Values]) -> list[float]:
     """Base plus weighted changes: what the changes do not take is the base's."""
-    weights = [_number(one, "weight", 1.0) for one in step.inputs]
-    normalised = step.parameters.get("normalize", step.parameters.get("normalize_weights", step.method == "nuslerp"))
+    weights = [_number(one, "weight", 1.0) for one in inputs]
+    normalised = parameters.get("normalize", parameters.get("normalize_weights", method == "nuslerp"))
     divisor = sum(map(abs, weights)) if normalised is True else 1.0
-    strength = float(step.parameters.get("lambda", 1.0)) / (divisor if divisor > _TINY else 1.0)
+    strength = float(parameters.get("lambda", 1.0)) / (divisor if divisor > _TINY else 1.0)
     taken = [
         abs(weight * strength) * min(max(_number(one, "density", 1.0), 0.0), 1.0)
-        for weight, one in zip(weights, step.inputs, strict=True)
+        for weight, one in zip(weights, inputs, strict=True)
     ]
     return [max(0.0, 1 - sum(taken)), *taken]
 
 
-def _number(one: Input, name: str, default: float) -> float:
-    return float(one.parameters.get(name, default))
+def _number(values: Values, name: str, default: float) -> float:
+    return float(values.get(name, default))
 
 
 def _structure(plan: Plan) -> Structure:

@@ -41,6 +41,8 @@ class Parameter:
     advanced: bool = False
     used: bool = True
     """False: accepted so that published recipes load, without any effect."""
+    neutral: float | None = None
+    """The value that leaving it out amounts to, where it has no default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +266,7 @@ _METHODS = (
         "passthrough", "Passthrough", "Takes each layer from one parent unchanged: stacks and frankenmerges.",
         "Building a deeper model out of layer ranges. Experimental by nature: expect to fine-tune afterwards.",
         "y = s·x", "2312.15166", "ignored",
-        (Parameter("scale", "Multiplies the tensor.", scope="parent", low=0.0, high=2.0),),
+        (Parameter("scale", "Multiplies the tensor.", scope="parent", low=0.0, high=2.0, neutral=1.0),),
         max_parents=1,
     ),
 )  # fmt: skip

@@ -14,7 +14,7 @@ Kind = Literal["on", "twice", "jump", "back", "empty"]
 @dataclass(frozen=True, slots=True)
 class Joint:
     """``on``: goes on with the next layer. ``twice``: layers come a second time. ``jump``: layers are left out.
-    ``back``: goes on far below. ``empty``: one of the two has no layers."""
+    ``back``: begins below where the lower block began. ``empty``: one of the two has no layers."""
 
     kind: Kind
     text: str
@@ -33,15 +33,17 @@ def joint(lower: Slice, upper: Slice, letters: Mapping[ModelRef, str]) -> Joint:
     same = below.model == above.model
     if first == end:
         return Joint("on", f"goes on with layer {first}" if same else f"goes on in {other} with layer {first}")
-    if low <= high:
-        run = f"layer {low}" if low == high else f"layers {low}–{high}"
-        return Joint("twice", f"{run} twice" if same else f"{run} twice: from {one}, then from {other}")
-    verb = "jumps" if first > end else "goes back"
     way = f"from {last} to {first}" if same else f"from {one} {last} to {other} {first}"
-    if first < end:
-        return Joint("back", f"{verb} {way}")
-    gap = f"layer {end}" if first - end == 1 else f"layers {end}–{first - 1}"
-    return Joint("jump", f"{verb} {way}: {gap} left out")
+    if first > end:
+        return Joint("jump", f"jumps {way}: {_run(end, first - 1)} left out")
+    twice = f"{_run(low, high)} twice" if low <= high else ""
+    if first < start:
+        return Joint("back", f"goes back {way}" + (f": {twice}" if twice else ""))
+    return Joint("twice", twice if same else f"{twice}: from {one}, then from {other}")
+
+
+def _run(first: int, last: int) -> str:
+    return f"layer {first}" if first == last else f"layers {first}–{last}"
 
 
 def _pair(lower: Slice, upper: Slice) -> tuple[Source | None, Source | None]:

@@ -22,6 +22,7 @@ customElements.define("tab-set", class extends HTMLElement {
       tab.tabIndex = tab === chosen ? 0 : -1;
       this.panel(tab).hidden = tab !== chosen;
     }
+    this.dispatchEvent(new Event("tab-shown", { bubbles: true }));
   }
 
   step(event, tab) {

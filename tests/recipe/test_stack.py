@@ -283,6 +283,8 @@ def test_patterns_fit_every_depth(name: str, count: int) -> None:
         ((ONE, 0, 16), (ONE, 15, 30), "twice", "layer 15 twice"),
         ((ONE, 0, 16), (ONE, 20, 30), "jump", "jumps from 15 to 20: layers 16–19 left out"),
         ((ONE, 10, 16), (ONE, 2, 6), "back", "goes back from 15 to 2"),
+        ((ONE, 10, 30), (ONE, 0, 20), "back", "goes back from 29 to 0: layers 10–19 twice"),
+        ((ONE, 0, 30), (ONE, 0, 30), "twice", "layers 0–29 twice"),
         ((ONE, 0, 16), (TWO, 16, 30), "on", "goes on in B with layer 16"),
         ((ONE, 0, 16), (TWO, 8, 24), "twice", "layers 8–15 twice: from A, then from B"),
         ((ONE, 0, 16), (TWO, 17, 24), "jump", "jumps from A 15 to B 17: layer 16 left out"),

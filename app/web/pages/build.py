@@ -19,9 +19,7 @@ from app.web.pages.desk import DeskDep, already_saved, new_key, page_key
 from app.web.pages.draft import Draft, from_form, from_text
 from app.web.pages.openings import OpeningDep
 from app.web.pages.posted import Fields, FieldsDep
-from app.web.pages.workers import workers_pill
-from app.web.rendering import wants_partial
-from app.web.services import Services
+from app.web.pages.stack_desk import told
 from app.web.submitting import submit
 
 router = APIRouter(include_in_schema=False)
@@ -90,7 +88,7 @@ def _refuse_unfinished(draft: Draft) -> None:
 def _told(fields: Fields, draft: Draft) -> str:
     """What a button did, for those who do not see it."""
     verb = fields.get("action", "").partition(":")[0]
-    if draft.problems or draft.recipe is None:
+    if draft.problems or draft.refused or draft.recipe is None:
         return ""
     words = {
         "add": "Model added.",
@@ -98,6 +96,7 @@ def _told(fields: Fields, draft: Draft) -> str:
         "up": "Moved up.",
         "down": "Moved down.",
         "base": "Base changed.",
+        "stack": told(fields.get("action", ""), draft.recipe),
         "yaml": f"{METHODS[draft.recipe.merge_method].title} of {len(draft.recipe.parents())} models.",
     }
     return words.get(verb, "")

@@ -25,9 +25,11 @@ from app.web.pages.pictures import stack
 from app.web.pages.pictures.curves import CurvePicture
 from app.web.pages.pictures.loom import LoomPicture
 from app.web.pages.pictures.method import MethodPicture
+from app.web.pages.stack_desk import StackDesk, layer_counts, stack_desk
 from app.web.pages.titles import title_of
 from app.web.rendering import byte_size, duration
 
+CANNOT_START, CANNOT_DO = "This merge cannot start yet", "This cannot be done"
 _ONLY_THE_BASE = Finding("info", "only-the-base", "", "This is only the base so far.", "Add a model to merge into it.")
 
 
@@ -64,10 +66,11 @@ class BuildPage:
     desk: CurveDesk | None
     vectors: MethodPicture | None
     blocks: tuple[stack.Block, ...]
+    stack: StackDesk
     dtype: str
     seed: str
     refusal: tuple[Finding, ...] = ()
-    refusal_title: str = "This merge cannot start yet"
+    refusal_title: str = CANNOT_START
     told: str = ""
     saved: Saved = NOT_SAVED
     offer: SavedDraft | None = None
@@ -87,8 +90,13 @@ class BuildPage:
         return tuple(one for one in self.form.shared if one.parameter.used and one.parameter.advanced)
 
     @property
+    def view(self) -> str:
+        """The view of the recipe that a new page opens with."""
+        return "yaml" if self.broken else "stack" if self.stack.blocks else "blend"
+
+    @property
     def takes_more(self) -> bool:
-        return self.form.takes_more and not self.form.stacked and not self.broken
+        return self.form.takes_more and not self.broken
 
     @property
     def stacked(self) -> bool:
@@ -125,7 +133,7 @@ def build_page(
 ) -> BuildPage:
     """The page for a draft; ``checked`` is what its models' headers said, None while nobody has looked."""
     recipe = draft.recipe or Recipe("linear")
-    form = view(recipe)
+    form = view(recipe, draft.remembered.order)
     facts: Mapping[ModelRef, ModelFacts] = checked.facts if checked else {}
     letters = letters_of(checked.plan, form) if checked and checked.plan else []
     loom = loom_picture(checked.plan, letters) if checked and checked.plan else None
@@ -149,9 +157,13 @@ def build_page(
         desk=curve_desk(checked.plan, form, loom) if checked and checked.plan and loom else None,
         vectors=method_picture(form),
         blocks=stack.draw(recipe, {one.model: one.letter for one in form.parents}) if form.parents else (),
+        stack=stack_desk(
+            recipe, form, draft.remembered.counts(recipe) | layer_counts(facts), checked.plan if checked else None
+        ),
         dtype=recipe.dtype or "",
         seed="" if recipe.seed is None else str(recipe.seed),
-        refusal=refusal,
+        refusal=refusal or draft.refused,
+        refusal_title=CANNOT_START if refusal else CANNOT_DO,
         told=told,
     )
 
@@ -171,7 +183,7 @@ def _field(finding: Finding) -> str:
 
 def _homeless(problems: Sequence[Finding]) -> tuple[Finding, ...]:
     """Remarks that no field of the form can show."""
-    return tuple(one for one in problems if not _field(one).startswith(("parent.", "shared.")))
+    return tuple(one for one in problems if not _field(one).startswith(("parent.", "shared.", "slice.")))
 
 
 def _tiles(checked: Preflight) -> tuple[Tile, ...]:

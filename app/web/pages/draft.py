@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from app.recipe import stack
 from app.recipe.edits import act
 from app.recipe.findings import Finding, Refused
 from app.recipe.form import apply
@@ -12,6 +13,7 @@ from app.recipe.reading import read_recipe
 from app.recipe.schema import Recipe
 from app.recipe.writing import write_recipe
 from app.web.pages.posted import Fields
+from app.web.pages.remembered import Remembered, remembered
 from app.web.pages.typed import typed_reference
 
 EMPTY = Recipe("linear")
@@ -24,7 +26,8 @@ class Draft:
     """A recipe in the making.
 
     ``text`` is its YAML; ``recipe`` what it says, None when it cannot be read; ``findings`` are the remarks of reading
-    it, ``problems`` those on single fields of the form; ``reshaped``: a button changed more than a field's value.
+    it, ``problems`` those on single fields of the form; ``reshaped``: a button changed more than a field's value;
+    ``refused``: why a button did nothing; ``remembered``: what the form carried besides.
     """
 
     text: str
@@ -32,6 +35,8 @@ class Draft:
     findings: tuple[Finding, ...] = ()
     problems: tuple[Finding, ...] = ()
     reshaped: bool = False
+    refused: tuple[Finding, ...] = ()
+    remembered: Remembered = field(default_factory=Remembered)
 
     @property
     def broken(self) -> bool:
@@ -54,6 +59,10 @@ def from_text(text: str) -> Draft:
 
 def from_form(fields: Fields) -> Draft:
     """The draft after the edits in a posted form, and after its button if one was pressed."""
+    return replace(_edited(fields), remembered=remembered(fields))
+
+
+def _edited(fields: Fields) -> Draft:
     action = fields.get("action", "")
     if action in _WHOLE_TEXT:
         return replace(from_text(recipe_text(fields.get(_WHOLE_TEXT[action], ""))), reshaped=True)
@@ -61,20 +70,30 @@ def from_form(fields: Fields) -> Draft:
     if before.recipe is None:
         return before
     recipe, problems = apply(before.recipe, fields)
-    recipe, more = _press(recipe, action, fields.get("add", ""))
+    recipe, refused = _press(recipe, action, fields)
     if recipe == before.recipe:
-        return replace(before, problems=(*problems, *more))
+        return replace(before, problems=problems, refused=refused)
     after = from_text(write_recipe(recipe)) if recipe != EMPTY else from_text("")
-    return replace(after, problems=(*problems, *more), reshaped=bool(action) and action != "apply")
+    return replace(after, problems=problems, refused=refused, reshaped=bool(action) and action != "apply")
 
 
-def _press(recipe: Recipe, action: str, typed: str) -> tuple[Recipe, tuple[Finding, ...]]:
+def _press(recipe: Recipe, action: str, fields: Fields) -> tuple[Recipe, tuple[Finding, ...]]:
     """Do what a button says. A refusal is told and changes nothing."""
+    typed = fields.get("add", "")
     if action in ("apply", "check") and typed.strip():
         action = "add"  # Enter in the field for a model, where no script runs
     if action in ("", "apply", "check"):
         return recipe, ()
     try:
+        if action.startswith("stack:"):
+            return stack.act(recipe, _stack_action(action, fields), remembered(fields).counts(recipe)), ()
         return act(recipe, f"add:{typed_reference(typed)}" if action == "add" else action), ()
     except Refused as problem:
         return recipe, problem.findings
+
+
+def _stack_action(action: str, fields: Fields) -> str:
+    """Without its first word; a pattern with the parents that were chosen for it."""
+    action = action.removeprefix("stack:")
+    chosen = [fields[name] for name in ("stack.of", "stack.with") if name in fields]
+    return ":".join([action, *chosen]) if action.startswith("pattern:") else action

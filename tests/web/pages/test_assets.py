@@ -44,11 +44,17 @@ def test_every_icon_that_is_used_is_in_the_sprite() -> None:
     assert used <= there
 
 
-def files_of(page: str) -> dict[str, int]:
+def files_of(page: str, *closed: str) -> dict[str, int]:
     """Our own style sheets and scripts that a page can come to load, by name: size in bytes. Scripts that others import
-    and those that are loaded with an element (``data-script``) count; vendored files do not."""
+    and those that are loaded with an element (``data-script``) count; vendored files do not, nor do elements in panels
+    that stay ``closed``: their scripts are loaded when somebody opens them."""
     asked = [link.attributes["href"] for link in elements(page, "link") if link.attributes.get("rel") == "stylesheet"]
-    asked += re.findall(r'(?:src|data-script)="(/static/js/[^"]+)"', page)
+    asked += [one.attributes["src"] for one in elements(page, "script") if "/js/" in one.attributes["src"]]
+    asked += [
+        one.attributes["data-script"]
+        for one in elements(page)
+        if "data-script" in one.attributes and not set(closed) & set(one.inside)
+    ]
     sizes = {}
     while asked:
         name = asked.pop().partition("?")[0].removeprefix("/static/")
@@ -66,7 +72,7 @@ def assert_small(sizes: dict[str, int]) -> None:
         assert sum(size for name, size in sizes.items() if name.endswith(kind)) <= most, sizes
 
 
-@pytest.mark.parametrize("address", ["/", "/jobs", "/models", "/recipes", "/api"])
+@pytest.mark.parametrize("address", ["/", "/jobs", "/models", "/recipes", "/api", "/methods", "/guide"])
 def test_style_sheets_and_scripts_of_a_page_stay_small(client: TestClient, address: str) -> None:
     assert_small(files_of(client.get(address).text))
 
@@ -74,7 +80,26 @@ def test_style_sheets_and_scripts_of_a_page_stay_small(client: TestClient, addre
 def test_style_sheets_and_scripts_of_the_builder_stay_small(online: TestClient) -> None:
     sizes = files_of(online.post("/build", data={"recipe": RECIPE, "action": "import"}).text)
     assert "js/curve-editor.js" in sizes
+    assert not {"js/stack-editor.js", "css/stack.css"} & set(sizes)
     assert_small(sizes)
+
+
+def test_style_sheets_and_scripts_of_the_stack_stay_small(online: TestClient) -> None:
+    text = "merge_method: passthrough\nslices:\n- sources: [{model: loom/code, layer_range: [0, 4]}]\n"
+    sizes = files_of(online.post("/build", data={"recipe": text, "action": "import"}).text)
+    assert {"js/stack-editor.js", "css/stack.css"} < set(sizes)
+    assert not {"js/curve-editor.js", "css/loom.css"} & set(sizes)
+    assert_small(sizes)
+
+
+def test_a_stack_with_a_curve_loads_the_editor_of_the_view_that_is_open(online: TestClient) -> None:
+    sources = "[{model: loom/base, layer_range: [0, 4]}, {model: loom/code, layer_range: [0, 4]}]"
+    text = f"merge_method: slerp\nbase_model: loom/base\nparameters: {{t: 0.5}}\nslices: [{{sources: {sources}}}]\n"
+    page = online.post("/build", data={"recipe": text, "action": "import"}).text
+    assert {"js/stack-editor.js", "js/curve-editor.js"} < set(files_of(page))
+    for closed in ("panel-blend", "panel-stack"):
+        scripts = {name: size for name, size in files_of(page, closed).items() if name.endswith(".js")}
+        assert sum(scripts.values()) <= 40 * KIB, scripts
 
 
 def test_the_first_page_stays_small(client: TestClient) -> None:

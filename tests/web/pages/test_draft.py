@@ -83,8 +83,8 @@ def test_only_the_base_is_no_error() -> None:
 def test_a_refused_button_says_why_and_changes_nothing(typed: str) -> None:
     draft = posted(from_text(TIES), action="add", add=typed)
     assert draft.text.strip() == TIES.strip()
-    assert draft.problems
-    assert draft.problems[0].level == "error"
+    assert [finding.level for finding in draft.refused] == ["error"]
+    assert build_page(draft, "k").refusal == draft.refused
 
 
 def test_a_field_that_cannot_be_read_is_told_beside_it() -> None:

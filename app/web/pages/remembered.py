@@ -1,0 +1,39 @@
+"""What the builder's form carries besides the recipe: how the parents were shown, and how many layers they have.
+
+The fields: ``parent.N``, in the order of the cards, and ``layers|owner/name``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from app.recipe.schema import ModelRef, Recipe
+from app.recipe.stack import LONGEST
+from app.web.pages.posted import Fields
+
+LAYERS = "layers|"
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """``order``: references as last shown. ``layers``: reference -> number of layers, as last looked up."""
+
+    order: tuple[str, ...] = ()
+    layers: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+
+    def counts(self, recipe: Recipe) -> dict[ModelRef, int]:
+        """The number of layers of the recipe's parents, as far as it is known."""
+        return {model: self.layers[str(model)] for model in recipe.parents() if str(model) in self.layers}
+
+
+def remembered(fields: Fields) -> Remembered:
+    """Values that no page has written are passed over."""
+    order = tuple(value for name, value in fields.items() if name.startswith("parent.") and name[7:].isdigit())
+    layers = {
+        name.removeprefix(LAYERS): int(value)
+        for name, value in fields.items()
+        if name.startswith(LAYERS) and value.isascii() and value.isdigit() and 0 < int(value[:6]) < LONGEST
+    }
+    return Remembered(order, MappingProxyType(layers))
