@@ -19,8 +19,10 @@ from app.web.limits import BodyLimit
 from app.web.pages import build as build_page
 from app.web.pages import compare as compare_pages
 from app.web.pages import drafts as draft_pages
+from app.web.pages import guide as guide_page
 from app.web.pages import importing as import_pages
 from app.web.pages import jobs as job_pages
+from app.web.pages import methods as method_pages
 from app.web.pages import models as model_pages
 from app.web.pages import recipes as recipe_pages
 from app.web.pages import shared as shared_pages
@@ -48,6 +50,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     draft_pages.router,  # /drafts and their buttons
     import_pages.router,  # /build/import
     workers_pill.router,  # /workers
+    method_pages.router,  # /methods, /limits
+    guide_page.router,  # /guide
     styleguide.router,  # /styleguide
     api_page.router,  # /api, /docs
     events.router,  # /jobs/{id}/events, /api/jobs/{id}/events

@@ -1,4 +1,4 @@
-"""The ready recipes: files beside this one, each opening with its title, when it works, what it costs and its size."""
+"""The ready recipes: files beside this one, each opening with what it is, when it works and what it costs."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ _LAPTOP = 3e9
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A recipe people start from. ``when`` says when it works, ``cost`` what it takes, ``size`` how many parameters a
-    parent has; ``text`` is the YAML with its opening remarks."""
+    """A recipe people start from.
+
+    ``gist`` is what it does in a few words, ``when`` says when it works, ``cost`` what it takes, ``size`` how many
+    parameters a parent has; ``text`` is the YAML with its opening remarks.
+    """
 
     slug: str
     title: str
+    gist: str
     when: str
     cost: str
     size: str
     text: str
-
-    @property
-    def gist(self) -> str:
-        """The first sentence of ``when``, or its first half."""
-        return self.when.partition(". ")[0].partition(": ")[0].rstrip(".") + "."
 
     @property
     def classic(self) -> bool:
@@ -53,4 +52,4 @@ def preset(slug: str) -> Preset | None:
 def _read(path: Path) -> Preset:
     text = path.read_text(encoding="utf-8")
     head = dict(line[2:].split(": ", 1) for line in text.splitlines() if line.startswith("# ") and ": " in line)
-    return Preset(path.stem, head["title"], head["when"], head["cost"], head["size"], text)
+    return Preset(path.stem, head["title"], head["gist"], head["when"], head["cost"], head["size"], text)

@@ -46,6 +46,9 @@ def pages(app: Running) -> dict[str, str]:
         "recipes": "/recipes",
         "shared": shared,
         "api": "/api",
+        "methods": "/methods",
+        "limits": "/limits",
+        "guide": "/guide?have=two&base=shared&want=combine",
         "styleguide": "/styleguide",
         "error": "/no-such-page",
     }

@@ -257,6 +257,8 @@ def test_the_picture_follows_the_sliders(name: str) -> None:
         for value in (0.0, 1.0) if one.kind == "boolean" else (one.low + 0.25 * (one.high - one.low), one.high):
             given = {"weight": 0.4, "density": 0.5, "r": 0.3, "alpha": 0.5} | {one.name: value}
             parents = [Parent("A", given), Parent("B", {"weight": 0.7, "density": 0.5}), Parent("C", {"density": 0.5})]
+            if name == "transfer":  # the first one receives, whatever its weight
+                parents.insert(0, Parent("D"))
             shared = {one.name: value} if one.scope == "tensor" else {}
             seen.add(str(method.draw(name, parents[: about.max_parents], shared, base_letter="C")))
         assert len(seen) == 2, one.name

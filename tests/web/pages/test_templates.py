@@ -90,7 +90,8 @@ def pages(client: TestClient, store: Store) -> list[str]:
         client.get(place).text
         for place in (
             "/", "/?preset=self-stack", "/jobs", "/models", "/models?q=loom", "/models/suggest?q=loom",
-            "/models/view?ref=loom/code", "/recipes", "/workers", "/styleguide", "/api", "/nowhere", job, f"{job}/loom",
+            "/models/view?ref=loom/code", "/recipes", "/workers", "/styleguide", "/api", "/methods", "/limits",
+            "/guide", "/guide?have=two&base=shared&want=combine", "/nowhere", job, f"{job}/loom",
             f"{job}/progress", f"{job}/outcome", shared, *(f"/jobs/{one.id}" for one in store.list()),
         )
     ]  # fmt: skip

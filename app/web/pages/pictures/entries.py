@@ -16,7 +16,7 @@ from app.web.pages.pictures.parents import Parent, others
 from app.web.pages.pictures.small_vectors import Row, Vector
 from app.web.pages.pictures.threads import thread
 
-WIDTH, LEFT, FOOT = 260.0, 42.0, 15.0
+WIDTH, LEFT, HEAD, FOOT = 260.0, 42.0, 6.0, 15.0
 ROW, RESULT = 24.0, 40.0
 """The heights of a parent's row and of the result's."""
 _ROWS = 5
@@ -85,8 +85,8 @@ def draw(
     highest = max(max(map(abs, (*row.whole, *row.part))) for row in rows) / (ROW / 2 - 1)
     unit = 1 / (max(highest, max(map(abs, merged.result)) / (RESULT / 2 - 1)) or 1.0)
     bars = tuple(_bars(row, one, index, unit) for index, (row, one) in enumerate(zip(rows, shown, strict=False)))
-    y = round(ROW * len(rows) + RESULT / 2, 1)
-    height = ROW * len(rows) + RESULT + FOOT
+    y = round(HEAD + ROW * len(rows) + RESULT / 2, 1)
+    height = HEAD + ROW * len(rows) + RESULT + FOOT
     return EntryPicture(height, bars, _path(merged.result, y, unit), y, _key(bars, len(shown)), _told(rows, shown))
 
 
@@ -100,7 +100,7 @@ def _change(method: str, index: int) -> Vector:
 
 
 def _bars(row: Row, parent: Parent, index: int, unit: float) -> Bars:
-    y = round(ROW * (index + 0.5), 1)
+    y = round(HEAD + ROW * (index + 0.5), 1)
     lost = tuple(value if out else 0.0 for value, out in zip(row.whole, row.outvoted, strict=True))
     pale = tuple(
         0.0 if out or abs(part) >= abs(whole) else whole
@@ -126,7 +126,7 @@ def _key(bars: Sequence[Bars], parents: int) -> str:
     words = ["solid: merged in"]
     words += ["pale: dropped"] if any(one.pale for one in bars) else []
     words += ["outline: outvoted"] if any(one.outvoted for one in bars) else []
-    words += [f"{parents - len(bars)} more not drawn"] if parents > len(bars) else []
+    words += [f"and {parents - len(bars)} more"] if parents > len(bars) else []
     return " · ".join(words)
 
 

@@ -139,6 +139,13 @@ def _karcher(one: Example) -> Merged:
     return Merged(scaled(mean, fsum(lengths) / len(lengths)))
 
 
+def _transfer(one: Example) -> Merged:
+    """The first parent, and what the others learnt on top of it."""
+    changes = _moved(one)
+    factors = [1.0, *(one.shared["lambda"] * weight for weight in _weights(one)[1:])]
+    return Merged(_on_base(one, combined(changes, factors)))
+
+
 def _model_stock(one: Example) -> Merged:
     """``t = k cos θ / (1 + (k-1) cos θ)``, cos θ the mean over all pairs."""
     changes = _moved(one)
@@ -229,6 +236,7 @@ _MERGES: Mapping[str, Callable[[Example], Merged]] = {
     "nuslerp": _nuslerp,
     "multislerp": _multislerp,
     "karcher": _karcher,
+    "transfer": _transfer,
     "model_stock": _model_stock,
     "sce": _sce,
     "nearswap": _nearswap,

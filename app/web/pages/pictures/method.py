@@ -9,7 +9,7 @@ from app.web.pages.pictures import entries, vectors
 from app.web.pages.pictures.parents import Parent
 
 MethodPicture = vectors.VectorPicture | entries.EntryPicture
-_ARROWS = ("linear", "slerp", "nuslerp", "multislerp", "karcher", "task_arithmetic", "model_stock")
+_ARROWS = ("linear", "slerp", "nuslerp", "multislerp", "karcher", "task_arithmetic", "transfer", "model_stock")
 _BIGGEST = 1000.0
 """Beyond this a number is drawn as this: the arrow has left every scale by then."""
 

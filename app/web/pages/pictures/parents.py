@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from app.recipe.catalogue import Method
 from app.recipe.form import THREADS
 
+_EXAMPLE = {"weight": 0.6, "density": 0.5}
+
 
 @dataclass(frozen=True, slots=True)
 class Parent:
@@ -22,8 +24,9 @@ def others(method: Method, parents: Sequence[Parent], base_letter: str = "") -> 
     recipe that has too few gets examples, one that has too many for the method is cut."""
     least = max(method.min_parents - method.base_counts, 1)
     most = None if method.max_parents is None else method.max_parents - method.base_counts
-    found = [one for one in parents if not (method.base_counts and one.letter == base_letter)][:most]
+    taken = {base_letter} if method.base_counts else set()
+    found = [one for one in parents if one.letter not in taken or not one.letter][:most]
     if not found and most != 1:
         least = max(least, 2)
-    spare = [letter for letter in THREADS if letter != base_letter and letter not in {one.letter for one in found}]
-    return found + [Parent(letter) for letter in spare[: max(0, least - len(found))]]
+    spare = [letter for letter in THREADS if letter not in taken | {one.letter for one in found}]
+    return found + [Parent(letter, _EXAMPLE) for letter in spare[: max(0, least - len(found))]]

@@ -1,14 +1,16 @@
-"""The task arithmetic family on small vectors: changes thinned out, weighed, voted on, added up."""
+"""The task arithmetic family on small vectors: changes thinned out, weighed, voted on, agreed on, added up."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import fsum
 
 from app.web.pages.pictures.small_vectors import Row, Values, Vector, combined, make_rows, scaled, signs_that_win
 
 Mask = list[bool]
-_VOTE = ("ties", "dare_ties", "breadcrumbs_ties", "della")
+_VOTE = ("ties", "dare_ties", "breadcrumbs_ties", "della", "consensus_ties")
+_CONSENSUS = ("consensus_ta", "consensus_ties")
 _LEAST_SUM = 1e-7
 
 
@@ -28,9 +30,29 @@ def task_vectors(
     agrees = signs_that_win(weighed) if method in _VOTE else None
     rows = make_rows([scaled(change, weight) for change, weight in zip(changes, weights, strict=True)], weighed, agrees)
     merged = combined([row.part for row in rows], [1.0] * len(rows))
+    if method in _CONSENSUS:
+        enough = _have_a_say(merged, rows, [one["threshold"] for one in each], int(shared["k"]))
+        rows = tuple(replace(row, part=_only(row.part, enough)) for row in rows)
+        merged = _only(merged, enough)
     if shared.get("normalize"):
         merged = _divided(merged, weights, agrees)
     return scaled(merged, shared["lambda"]), rows
+
+
+def _have_a_say(merged: Vector, rows: Sequence[Row], thresholds: Sequence[float], least: int) -> list[bool]:
+    """Where at least ``least`` parents have |wᵢδᵢ| ≥ τᵢ |m − wᵢδᵢ|, m being the merged change (2405.07813)."""
+    voices = [
+        sum(
+            abs(row.whole[i]) >= threshold * abs(whole - row.whole[i])
+            for row, threshold in zip(rows, thresholds, strict=True)
+        )
+        for i, whole in enumerate(merged)
+    ]
+    return [count >= least for count in voices]
+
+
+def _only(vector: Vector, where: Sequence[bool]) -> Vector:
+    return tuple(value if keep else 0.0 for value, keep in zip(vector, where, strict=True))
 
 
 def _divided(merged: Vector, weights: Sequence[float], agrees: Sequence[Sequence[bool]] | None) -> Vector:
@@ -89,7 +111,13 @@ def _by_rank(change: Vector, one: Values, draw: Vector) -> Mask:
 
 
 def _masks(method: str) -> Callable[[Vector, Values, Vector], Mask]:
-    for beginning, mask in (("ties", _largest), ("dare", _by_chance), ("breadcrumbs", _middle), ("della", _by_rank)):
+    for beginning, mask in (
+        ("ties", _largest),
+        ("consensus_ties", _largest),
+        ("dare", _by_chance),
+        ("breadcrumbs", _middle),
+        ("della", _by_rank),
+    ):
         if method.startswith(beginning):
             return mask
     return _everything

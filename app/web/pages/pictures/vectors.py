@@ -71,17 +71,22 @@ def draw(
         example = Example((0.0, 0.0), points, settings, [one.values for one in shown])
     x, y = merge(method, example).result
     deltas = about.base == "required" and not about.base_counts
-    return _place("base" if deltas or (based and about.base == "optional") else "0", shown, points, (x, y), around)
+    label = "base" if deltas or (based and about.base == "optional") else "0"
+    joined = "arc" if around else "step" if method == "transfer" else ""
+    return _place(label, shown, points, (x, y), joined)
 
 
 def _polar(angle: float, length: float) -> Point:
     return length * cos(radians(angle)), length * sin(radians(angle))
 
 
-def _place(origin_label: str, parents: Sequence[Parent], points: Sequence[Point], merged: Point, around: bool) -> (
+def _place(origin_label: str, parents: Sequence[Parent], points: Sequence[Point], merged: Point, joined: str) -> (
     VectorPicture
 ):  # fmt: skip
-    """Scale everything into the drawing and turn y downwards. ``around``: an arc joins the tips."""
+    """Scale everything into the drawing and turn y downwards.
+
+    ``joined``: ``arc`` from tip to tip, ``step`` from the first tip to the merged one, or not at all.
+    """
     everything = [(0.0, 0.0), *points, merged]
     low_x, high_x = min(p[0] for p in everything), max(p[0] for p in everything)
     low_y, high_y = min(p[1] for p in everything), max(p[1] for p in everything)
@@ -100,7 +105,9 @@ def _place(origin_label: str, parents: Sequence[Parent], points: Sequence[Point]
         for one, point in zip(parents, points, strict=True)
     )
     trail = ""
-    if around and len(points) > 1:
+    if joined == "step":
+        trail = "M{} {}L{} {}".format(*spot(points[0]), *spot(merged))
+    elif joined and len(points) > 1:
         order = sorted(points, key=lambda point: atan2(point[1], point[0]))
         radius = round(hypot(*order[0]) * scale, 1)
         (x1, y1), (x2, y2) = spot(order[0]), spot(order[-1])

@@ -1,0 +1,48 @@
+"""``/guide``: three questions, and one or two methods as the answer.
+
+Posted from the builder it carries the recipe along, so that a method can be taken without losing anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
+
+from app.recipe.guide import QUESTIONS, advise, known_from
+from app.web.dependencies import TemplatesDep
+from app.web.pages.draft import from_form
+from app.web.pages.posted import FieldsDep
+
+router = APIRouter(include_in_schema=False)
+
+Answer = Annotated[str, Query(max_length=20)]
+
+
+@router.get("/guide")
+def ask(
+    request: Request, templates: TemplatesDep, have: Answer = "", base: Answer = "", want: Answer = ""
+) -> HTMLResponse:
+    return _page(request, templates, {"have": have, "base": base, "want": want}, "")
+
+
+@router.post("/guide")
+def ask_for_a_recipe(request: Request, templates: TemplatesDep, fields: FieldsDep) -> HTMLResponse:
+    """The same with a recipe in the making: it answers what it can, and ``Use it`` puts the method into it.
+
+    A builder's form names its base ``base`` too; only the guide's own form says ``guided``.
+    """
+    answers = {one.name: fields.get(one.name, "") for one in QUESTIONS}
+    if "guided" in fields:
+        return _page(request, templates, answers, fields.get("recipe", ""))
+    draft = from_form({name: value for name, value in fields.items() if name != "action"})
+    return _page(request, templates, known_from(draft.recipe) if draft.recipe else {}, draft.text)
+
+
+def _page(request: Request, templates: TemplatesDep, answers: Mapping[str, str], text: str) -> HTMLResponse:
+    return templates.answer(
+        request, "pages/guide.html", "partials/_guide_answer.html", questions=QUESTIONS, answers=answers,
+        advice=advise(answers), text=text,
+    )  # fmt: skip
