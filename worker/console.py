@@ -63,7 +63,7 @@ def merge_into(wanted: Wanted, library: Library, bar: Bar) -> Manifest:
     Raises Refused by the checks, Broke later on, or Interrupted; finished shards then wait for the next time.
     """
     out = wanted.out.resolve()
-    _must_be_free(out)
+    must_be_free(out)
     work = unfinished_folder(out)
     work.mkdir(parents=True, exist_ok=True)
     with _alone(work), _listening() as heard:
@@ -138,7 +138,8 @@ def _recorded(line: str, key: str) -> Written | None:
     return shard if told["key"] == key else None
 
 
-def _must_be_free(out: Path) -> None:
+def must_be_free(out: Path) -> None:
+    """Raises Refused unless a result may be put into this folder."""
     if read_manifest(out) is not None:
         raise refuse("already-there", str(out), "This folder holds a finished merge already.", "Choose another folder.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -82,6 +82,10 @@ class Library:
             return model
         return put_on(str(ref), model, self._facts(ref.adapter, token, read_adapter))
 
+    def adapter(self, ref: ModelRef, token: str | None = None) -> ModelFacts:
+        """Settings, tensors and files of an adapter on its own. Raises Refused likewise."""
+        return self._facts(ref, token, read_adapter)
+
     def with_tokenizer(self, ref: ModelRef, facts: ModelFacts, token: str | None = None) -> ModelFacts:
         """The same facts with the text of tokenizer.json, where there is one. Raises Refused.
 

@@ -44,7 +44,7 @@ class _Parent:
 
     @property
     def on_hub(self) -> bool:
-        return all(_is_on_hub(ref, facts) for ref, facts in self.parts)
+        return all(is_on_hub(ref, facts) for ref, facts in self.parts)
 
 
 def model_card(plan: Plan, name: str, *, recipe_text: str | None = None, licence: str | None = None) -> str:
@@ -56,7 +56,7 @@ def model_card(plan: Plan, name: str, *, recipe_text: str | None = None, licence
     licence = licence or common_licence({str(ref): facts for one in parents for ref, facts in one.parts})
     sections = [
         _front_matter(parents, licence),
-        f"# {_plain(name) or 'Merged model'}",
+        f"# {plain(name) or 'Merged model'}",
         f"A merge of {_count(len(parents), 'model')}, made with Weightloom.",
         "## What went in",
         _table(parents, plan),
@@ -79,7 +79,7 @@ def _parents(plan: Plan) -> list[_Parent]:
 
 
 def _front_matter(parents: Sequence[_Parent], licence: str | None) -> str:
-    hub = list(dict.fromkeys(ref.name for one in parents for ref, facts in one.parts if _is_on_hub(ref, facts)))
+    hub = list(dict.fromkeys(ref.name for one in parents for ref, facts in one.parts if is_on_hub(ref, facts)))
     content: dict[str, Any] = {"base_model": hub, "base_model_relation": "merge"} if hub else {}
     content["library_name"] = "transformers"
     if licence:
@@ -95,22 +95,22 @@ def _table(parents: Sequence[_Parent], plan: Plan) -> str:
         shown = " + ".join(_linked(ref, facts) for ref, facts in one.parts)
         role = " (base)" if one.ref == base and METHODS[plan.recipe.merge_method].base != "ignored" else ""
         version = " + ".join(_version(ref, facts) for ref, facts in one.parts)
-        licence = " + ".join(_plain(facts.licence or "not known") for _, facts in one.parts)
+        licence = " + ".join(plain(facts.licence or "not known") for _, facts in one.parts)
         lines.append(f"| {shown}{role} | {version} | {licence} |")
     return "\n".join(lines)
 
 
-def _is_on_hub(ref: ModelRef, facts: ModelFacts) -> bool:
+def is_on_hub(ref: ModelRef, facts: ModelFacts) -> bool:
     return facts.commit is not None and is_hub_id(ref.name)
 
 
 def _linked(ref: ModelRef, facts: ModelFacts) -> str:
-    name = _plain(ref.name)
-    return f"[{name}](https://huggingface.co/{ref.name})" if _is_on_hub(ref, facts) else name
+    name = plain(ref.name)
+    return f"[{name}](https://huggingface.co/{ref.name})" if is_on_hub(ref, facts) else name
 
 
 def _version(ref: ModelRef, facts: ModelFacts) -> str:
-    return f"`{facts.commit}`" if facts.commit else _plain(ref.revision or "a local folder")
+    return f"`{facts.commit}`" if facts.commit else plain(ref.revision or "a local folder")
 
 
 def _method(method: Method, plan: Plan, parents: Sequence[_Parent]) -> str:
@@ -156,7 +156,7 @@ def _fenced(text: str, language: str) -> str:
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """One line of text with nothing that Markdown or HTML would act on."""
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     return _MARKDOWN.sub(r"\\\1", line.replace("&", "&amp;"))

@@ -1,0 +1,75 @@
+"""The commands that make adapters, called as the command line calls them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.storage.local import read_manifest
+from tests.support.adapters import factors, product, write_adapter
+from tests.support.checkpoints import read_tensors
+from worker.cli import OK, REFUSED, main
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with two adapters in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    for seed, name in enumerate(("one", "two")):
+        write_adapter(tmp_path / name, factors("a.q", 12, 20, 3, seed), r=3, lora_alpha=3, target_modules=["q"])
+    return tmp_path
+
+
+def bare(folder: Path) -> dict[str, np.ndarray]:
+    return {name.removeprefix("base_model.model."): one for name, one in read_tensors(folder).items()}
+
+
+def test_two_adapters_are_merged(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["merge-adapters", "one", "two", "out", "--method", "cat", "--weights", "1,-0.5"]) == OK
+    wanted = product(bare(home / "one"), "a.q") - 0.5 * product(bare(home / "two"), "a.q")
+    np.testing.assert_allclose(product(bare(home / "out"), "a.q"), wanted, atol=1e-7)
+    assert "out: 1 modules of rank 6" in capsys.readouterr().out
+    manifest = read_manifest(home / "out")
+    assert manifest is not None and manifest.about["weights"] == [1.0, -0.5]
+    assert {one.name for one in manifest.files} == {"README.md", "adapter_config.json", "adapter_model.safetensors"}
+    assert "| two | a local folder | -0.5 | not known |" in (home / "out" / "README.md").read_text()
+    assert not (home / "out.unfinished").exists()
+
+
+def test_what_a_lower_rank_loses_is_told(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["merge-adapters", "one", "two", "out", "--rank", "2"]) == OK
+    assert "% is kept in a.q" in capsys.readouterr().out
+
+
+def test_the_report_as_json(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["merge-adapters", "one", "two", "out", "--method", "ties", "--json"]) == OK
+    told = json.loads(capsys.readouterr().out)
+    assert told["ranks"] == {"a.q": 6} and told["findings"] == [] and told["method"] == "ties"
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["one", "two", "out", "--weights", "1"], "wrong-number-of-weights"),
+        (["one", "nobody", "out"], "model-not-found"),
+        (["one", "cache", "out"], "no-adapter"),
+        (["one", "two", "one"], "not-empty"),
+        (["one", "two", "out", "--method", "cat", "--rank", "3"], "rank-not-free"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(home: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: str):
+    (home / "cache").mkdir()
+    assert main(["merge-adapters", *words, "--json"]) == REFUSED
+    assert [one["code"] for one in json.loads(capsys.readouterr().out)["findings"]] == [code]
+    assert not (home / "out").exists() and not (home / "out.unfinished").exists()
+
+
+@pytest.mark.parametrize("words", [["--density", "0"], ["--rank", "0"], ["--weights", "a"], ["--method", "magic"]])
+def test_wrong_words_are_usage_errors(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["merge-adapters", "one", "two", "out", *words])
+    assert left.value.code == 2
