@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from app.recipe.findings import Finding, Refused, has_errors, refuse
 from worker.adapter_commands import register
+from worker.compare_command import register as register_compare
 from worker.explain import explain
 from worker.sizes import gigabytes
 
@@ -165,6 +166,24 @@ def _adapter(make: Callable[..., Any], asked: argparse.Namespace) -> int:
     return OK
 
 
+def _compare(asked: argparse.Namespace) -> int:
+    from worker.bar import Bar
+    from worker.compare_command import compare_models
+    from worker.open_library import open_library
+
+    bar = Bar(sys.stderr)
+    try:
+        told = compare_models(asked, open_library(_settings(), Path.cwd()), _token(), bar)
+    except Refused as problem:
+        return _refused(problem.findings, asked.json, REFUSED)
+    except (OSError, MemoryError) as problem:
+        return _refused(explain(problem), asked.json, FAILED)
+    finally:
+        bar.clear()
+    _say(told)
+    return OK
+
+
 def _told(command: Callable[[], None]) -> int:
     """Run a command whose refusals go to people only."""
     try:
@@ -265,6 +284,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("recipe", type=Path, metavar="RECIPE.yml", help="the recipe; - reads the standard input")
     _recipe_arguments(add("check", _check, "Say what is wrong with a recipe, and what its merge would cost."), False)
     register(lambda name, make, about: add(name, partial(_adapter, make), about))
+    register_compare(lambda name, about: add(name, _compare, about))
     add("warm-up", _warm_up, "Compile the engine's kernels now, so that the first merge need not.")
     add("migrate", _migrate, "Bring the database to the newest schema.")
     worker = add("worker", _worker, "Run one worker, for set-ups with several machines.")

@@ -37,7 +37,7 @@ _LISTED = (
     Measure(
         "sign_conflict", "Opposite signs",
         "How much of the changes, weighted by their size, lies where two models move a weight in opposite directions. "
-        "Changes of a pair that have nothing to do with each other come to half of what they share.",
+        "Two changes that have nothing to do with each other come to a half, or less where they leave weights alone.",
         "pair", True, "percent",
     ),
     Measure(

@@ -32,7 +32,7 @@ def percent(share: float) -> str:
 
 def cosine(value: float) -> str:
     """Two digits after the point; near 1 as many as it takes to tell it from 1."""
-    gap = 1 - abs(value)
+    gap = 1 - abs(value) if 1 - abs(value) > 10**-_CLOSEST else 0.0
     digits = 2 if gap >= 0.01 else min(_CLOSEST, -math.floor(math.log10(gap))) if gap > 0 else 0
     return _minus(f"{value:.{digits}f}")
 

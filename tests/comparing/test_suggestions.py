@@ -167,7 +167,8 @@ def test_every_measure_can_be_told_of_all_its_subjects() -> None:
         ("sign_conflict", 0.384, "38 %", "38"), ("delta_norm", 0.00641, "0.64 %", ".64"), ("overlap", 0.0, "0 %", "0"),
         ("delta_norm", 1.404, "140 %", "140"), ("cosine_deltas", -0.051, "−0.05", "−.05"),
         ("cosine_weights", 0.9999602, "0.99996", ".99996"), ("cosine_weights", 1.0, "1", "1"),
-        ("cosine_weights", 0.9957, "0.996", ".996"), ("rank", 30.62, "30.6", "30.6"),
+        ("cosine_weights", 1 - 2e-8, "1", "1"), ("cosine_weights", 0.9957, "0.996", ".996"),
+        ("rank", 30.62, "30.6", "30.6"),
         ("cosine_deltas", -0.0001, "0.00", ".00"), ("rank", None, "–", "–"), ("rank", 248.4, "248", "248"),
     ],
 )  # fmt: skip

@@ -8,12 +8,11 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
-from app.comparing.comparison import Comparison, every_value, read_subject
+from app.comparing.comparison import read_subject
 from app.comparing.measures import subjects
-from app.comparing.suggestions import Suggestion
+from app.comparing.report import as_report
 from app.comparing.tables import as_csv
 from app.comparing.wanted import TOP, read_wanted
-from app.recipe.writing import write_recipe
 from app.web.api.jobs import IdempotencyKey
 from app.web.comparing import ComparisonDep, ComparisonJob, finished, submit_comparison, suggestions
 from app.web.dependencies import ArtifactsDep, ServicesDep
@@ -55,7 +54,7 @@ def show(job: ComparisonJob, services: ServicesDep, artifacts: ArtifactsDep) -> 
     not percents."""
     found = finished(services, job)
     told = {**job_json(job, artifacts), "url": f"/compare/{job.id}"}
-    return {**told, "comparison": _comparison_json(found, suggestions(job, found)) if found else None}
+    return {**told, "comparison": as_report(found, suggestions(job, found)) if found else None}
 
 
 @router.get("/{job_id}/tensors.csv")
@@ -73,25 +72,3 @@ def map_svg(job: ComparisonJob, comparison: ComparisonDep, measure: Word = "", o
     picture = as_svg(draw(comparison, chosen, subject), job.title, about(comparison, chosen, subject))
     headers = {"Content-Disposition": f'attachment; filename="{chosen.name}-{job.id[:8]}.svg"'}
     return Response(picture, media_type="image/svg+xml", headers=headers)
-
-
-def _comparison_json(comparison: Comparison, found: tuple[Suggestion, ...]) -> dict[str, Any]:
-    return {
-        "models": {comparison.letter(number): ref for number, ref in enumerate(comparison.models)},
-        "base": comparison.base,
-        "mode": "full" if comparison.full else "sample",
-        "top": comparison.top,
-        "measures": {one.name: one.sentence for one in comparison.measures},
-        "overall": every_value(comparison, comparison.tensors),
-        "cells": [
-            {"layer": layer, "module": module, "tensors": len(inside), "values": every_value(comparison, inside)}
-            for (layer, module), inside in comparison.cells.items()
-        ],
-        "suggestions": [
-            {"code": one.code, "text": one.text, "action": one.action,
-             "recipe": write_recipe(one.recipe) if one.recipe else None}
-            for one in found
-        ],
-        "left_out": [{"tensor": one.name, "why": one.why} for one in comparison.left_out],
-        "left_out_count": comparison.left_out_count,
-    }  # fmt: skip

@@ -185,9 +185,9 @@ def _notes(comparison: Comparison) -> list[str]:
         notes.append("Every weight was read. Effective ranks of large matrices are of evenly spread rows.")
     else:
         notes.append(
-            "On a sample: some rows of each tensor, the same in every model, scaled to the whole. Of the experts of a "
-            f"mixture {TENSORS_IN_A_CELL} stand for all. Effective ranks are of the sampled rows, so they can be no "
-            "larger than those are many."
+            "On a sample: some rows of each tensor, the same in every model, scaled to the whole; of the experts of a "
+            f"mixture, {TENSORS_IN_A_CELL} stand for all. An effective rank is that of the sampled rows: it cannot "
+            "exceed their number."
         )
     if comparison.base is not None and len(comparison.models) > 1:
         notes.append(f"Largest changes: the largest {top} of each model's, so {top} overlap is what chance gives.")

@@ -96,7 +96,8 @@ def draw(comparison: Comparison, measure: Measure, subject: Subject, picked: Pla
 
     def cell(place: Place, x: float, y: int, wide: float) -> Cell:
         value = values.get(place)
-        text = brief(measure, value) if pitch == _ROOMY or place[0] is None else ""
+        room = pitch == _ROOMY or place[0] is None
+        text = brief(measure, value) if room and value is not None else ""
         colour = "" if value is None else scale.step(value)
         whole = told(measure, value)
         title = f"{place_name(place)}: {'nothing' if value is None else whole}"
