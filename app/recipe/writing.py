@@ -46,8 +46,13 @@ def write_recipe(recipe: Recipe) -> str:
 
 
 def _document(recipe: Recipe) -> str:
+    return write_document(as_plain(recipe))
+
+
+def write_document(plain: Mapping[str, Any]) -> str:
+    """A document of dicts, lists and scalars in the same style."""
     text: str = yaml.dump(
-        as_plain(recipe), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000, default_flow_style=False
+        plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000, default_flow_style=False
     )
     return text
 

@@ -45,6 +45,7 @@ def test_there_is_one_for_every_method_and_way_of_writing() -> None:
     assert {one.merge_method for one in recipes} == set(METHODS)
     assert any(one.slices for one in recipes)
     assert any(one.modules for one in recipes)
+    assert any(one.stages for one in recipes)
     assert any(one.tokenizer and one.tokenizer.legacy for one in recipes)
     assert any(one.tokenizer and one.tokenizer.tokens for one in recipes)
     assert any(one.chat_template for one in recipes)
@@ -85,7 +86,7 @@ class StandIn:
         self.layers: dict[ModelRef, int] = {}
 
     def serve(self, recipe: Recipe) -> None:
-        ends = [source.layers[1] for source in recipe.sources() if source.layers]
+        ends = [source.layers[1] for one in recipe.documents for source in one.sources() if source.layers]
         self.layers = dict.fromkeys(recipe.parents(), max(ends, default=4))
 
     def facts(self, ref: ModelRef, token: str | None = None) -> ModelFacts:
@@ -142,7 +143,8 @@ def test_every_view_of_the_builder_shows_it_and_posting_it_untouched_changes_not
 
 def _layers(recipe: Recipe) -> str:
     """How many rows the loom has, as the picture says it."""
-    pieces = [piece.sources[0].layers for piece in recipe.slices]
+    stacked = next((one.slices for one in (recipe, *recipe.stages) if one.slices), ())
+    pieces = [piece.sources[0].layers for piece in stacked]
     return str(sum(layers[1] - layers[0] for layers in pieces if layers) if pieces else 4)
 
 

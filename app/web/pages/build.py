@@ -96,6 +96,7 @@ def _told(fields: Fields, draft: Draft) -> str:
         "up": "Moved up.",
         "down": "Moved down.",
         "base": "Base changed.",
+        "fix": "Done. The remarks are checked anew.",
         "stack": told(fields.get("action", ""), draft.recipe),
         "yaml": f"{METHODS[draft.recipe.merge_method].title} of {len(draft.recipe.parents())} models.",
     }

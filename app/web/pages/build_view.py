@@ -11,6 +11,7 @@ from app.planning.facts import ModelFacts
 from app.preflight import Preflight
 from app.recipe.catalogue import Method
 from app.recipe.findings import Finding
+from app.recipe.fixes import Fix, fixes
 from app.recipe.form import FormView, view
 from app.recipe.knobs import Knob
 from app.recipe.method_groups import method_groups, paper_link
@@ -74,6 +75,7 @@ class BuildPage:
     told: str = ""
     saved: Saved = NOT_SAVED
     offer: SavedDraft | None = None
+    fixes: Mapping[Finding, Sequence[Fix]] = field(default_factory=dict)
     method_groups: Sequence[tuple[str, list[Method]]] = field(default_factory=method_groups)
     starts: tuple[Preset, ...] = field(default_factory=presets)
 
@@ -165,6 +167,7 @@ def build_page(
         refusal=refusal or draft.refused,
         refusal_title=CANNOT_START if refusal else CANNOT_DO,
         told=told,
+        fixes=fixes(draft.text, findings),
     )
 
 

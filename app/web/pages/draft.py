@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from app.recipe import stack
+from app.recipe import fixes, stack
 from app.recipe.edits import act
 from app.recipe.findings import Finding, Refused
 from app.recipe.form import apply
@@ -67,6 +67,8 @@ def _edited(fields: Fields) -> Draft:
     if action in _WHOLE_TEXT:
         return replace(from_text(recipe_text(fields.get(_WHOLE_TEXT[action], ""))), reshaped=True)
     before = from_text(fields.get("recipe", ""))
+    if action.startswith(fixes.PREFIX):
+        return _fixed(before, fields)
     if before.recipe is None:
         return before
     recipe, problems = apply(before.recipe, fields)
@@ -75,6 +77,17 @@ def _edited(fields: Fields) -> Draft:
         return replace(before, problems=problems, refused=refused)
     after = from_text(write_recipe(recipe)) if recipe != EMPTY else from_text("")
     return replace(after, problems=problems, refused=refused, reshaped=bool(action) and action != "apply")
+
+
+def _fixed(before: Draft, fields: Fields) -> Draft:
+    """The draft after a finding's one-click fix, and after the form's edits where there is a form."""
+    recipe, problems = (None, ()) if before.recipe is None else apply(before.recipe, fields)
+    text = write_recipe(recipe) if recipe is not None and recipe != before.recipe else before.text
+    try:
+        after = from_text(fixes.apply_fix(text, fields["action"]))
+    except Refused as problem:
+        return replace(before, problems=problems, refused=problem.findings)
+    return replace(after, problems=problems, reshaped=True)
 
 
 def _press(recipe: Recipe, action: str, fields: Fields) -> tuple[Recipe, tuple[Finding, ...]]:

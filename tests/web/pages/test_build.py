@@ -166,3 +166,17 @@ def test_every_kind_of_method_makes_a_page(online: TestClient, method: str) -> N
     assert f"merge_method: {method}" in form_of(page, "build")["recipe"]
     chosen = [option.attributes["value"] for option in elements(page, "option") if "selected" in option.attributes]
     assert chosen[0] == method
+
+
+def test_a_finding_offers_its_fix_and_a_click_makes_it(client: TestClient) -> None:
+    text = "merge_method: liner\nmodels: [{model: a/one, parameters: {weight: 0.5}}]\n"
+    page = client.post("/build", data={"action": "import", "recipe": text}).text
+    (button,) = [one for one in elements(page, "button") if one.attributes.get("value", "").startswith("fix:")]
+    assert button.text == "Use Linear (LERP)"
+    fixed = client.post("/build", data=form_of(page, "build") | {"action": button.attributes["value"]}).text
+    assert "merge_method: linear" in form_of(fixed, "build")["recipe"]
+    pressed = form_of(page, "build") | {"action": button.attributes["value"]}
+    live = client.post("/build", data=pressed, headers={"HX-Request-Type": "partial"})
+    assert "Done." in live.text
+    odd = client.post("/build", data=form_of(page, "build") | {"action": "fix:[]]"}).text
+    assert "no longer fits" in odd

@@ -1,0 +1,146 @@
+"""Every one-click fix: the finding offers it, its button makes the edit, and the finding is gone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from app.planning.check import check
+from app.planning.plan_merge import make_plan
+from app.recipe.findings import Finding, Refused
+from app.recipe.fixes import _MAKERS, apply_fix, fixes
+from app.recipe.reading import read_recipe
+from tests.planning.models import facts, family, llama_config, llama_shapes
+
+TWO = "models: [{model: a/one, parameters: {weight: 0.5}}, {model: a/two, parameters: {weight: 0.5}}]\n"
+SLERP = "merge_method: slerp\nbase_model: a/one\nmodels: [{model: a/one}, {model: a/two}]\n"
+TIES = f"merge_method: ties\nbase_model: a/b\n{TWO}"
+ONE = "merge_method: linear\nmodels: [{model: a/b, %s}]"
+KARCHER = "merge_method: karcher\nmodels: [{model: a/one}, {model: a/two}]\n"
+READING = {
+    "a misspelt key": ("unknown-key", f"merge_methd: ties\nmerge_method: linear\n{TWO}", None),
+    "a key misspelt far down": ("unknown-key", ONE % "paramters: {weight: 1}", "Call it “parameters”"),
+    "a key of another tool": ("unknown-key", f"merge_method: linear\n{TWO}random_seed: 3\n", "Remove it"),
+    "a misspelt parameter": ("unknown-parameter", ONE % "parameters: {weigth: 1, weight: 1}", "Call it “weight”"),
+    "an unused parameter": ("unused-parameter", f"{SLERP}parameters: {{t: 0.5, density: 1}}", "Remove it"),
+    "one without effect": ("no-effect", f"{TIES}parameters: {{int8_mask: true}}", "Remove it"),
+    "a misspelt method": ("unknown-method", f"merge_method: liner\n{TWO}", "Use Linear (LERP)"),
+    "a method with a dash": ("unknown-method", f"merge_method: dare-ties\nbase_model: a/b\n{TWO}", "Use DARE-TIES"),
+    "no method": ("missing-method", TWO, "Use Linear (LERP)"),
+    "a short dtype": ("unknown-dtype", f"merge_method: linear\n{TWO}dtype: bf16\n", "Use bfloat16"),
+    "a misspelt dtype": ("unknown-dtype", f"merge_method: linear\n{TWO}out_dtype: flaot16\n", "Use float16"),
+    "a missing weight": ("missing-parameter", "merge_method: linear\nmodels: [{model: a/b}]", "Set weight: 0.5"),
+    "a missing t": ("missing-parameter", SLERP, "Set t: 0.5"),
+    "too much": ("out-of-range", f"{TIES}parameters: {{density: [0.5, 1.7]}}", "Set 1"),
+    "too little": (
+        "out-of-range",
+        f"{TIES}parameters: {{density: [{{filter: mlp, value: -1}}, {{value: 0.5}}]}}",
+        "Set 0",
+    ),
+    "a curve where none can be": ("no-curve", f"{KARCHER}parameters: {{max_iter: [5, 9]}}", "Keep only 5"),
+    "no base": ("missing-base", f"merge_method: ties\n{TWO.replace('two', 'two-instruct')}", "Take a/one"),
+    "two tokenizer keys": (
+        "two-tokenizers",
+        f"{TIES}tokenizer: {{source: base}}\ntokenizer_source: union\n",
+        "Keep the tokenizer block",
+    ),
+    "a bad seed": ("bad-seed", f"merge_method: linear\n{TWO}seed: -3\n", "Remove it"),
+    "an address": ("bad-reference", TIES.replace("a/one", "https://hub.test/a/one/tree/v1"), "Use a/one@v1"),
+}
+
+
+@pytest.mark.parametrize(("code", "text", "label"), READING.values(), ids=READING)
+def test_what_reading_finds(code: str, text: str, label: str | None) -> None:
+    findings = read_recipe(text).findings
+    finding = next(one for one in findings if one.code == code)
+    fix = fixes(text, findings)[finding][0]
+    assert label is None or fix.label == label
+    after = read_recipe(apply_fix(text, fix.action))
+    assert finding not in after.findings
+    assert len(after.findings) < len(findings)
+
+
+PARENTS = {
+    "a/one": facts("a/one", llama_shapes(4), llama_config(4)),
+    "a/two": facts("a/two", llama_shapes(4), llama_config(4), dtype="F16"),
+    "a/wide": facts("a/wide", llama_shapes(4, vocab=40), llama_config(4, vocab=40)),
+}
+STACK = (
+    "merge_method: linear\nslices:\n"
+    "- sources:\n"
+    "  - {model: a/one, layer_range: [2, 6], parameters: {weight: 1}}\n"
+    "  - {model: a/two, layer_range: [0, 4], parameters: {weight: 1}}\n"
+)
+FACTS = {
+    "formats": ("dtypes-differ", f"merge_method: linear\n{TWO}", "Set bfloat16", "dtype"),
+    "rows": ("shape-mismatch", f"merge_method: linear\n{TWO.replace('two', 'wide')}", "Join the vocabularies", "union"),
+    "layers": ("layer-range", STACK, "End at layer 3", "layer_range: [2, 4]"),
+}
+
+
+@pytest.mark.parametrize(("code", "text", "label", "written"), FACTS.values(), ids=FACTS)
+def test_what_headers_show(code: str, text: str, label: str, written: str) -> None:
+    findings = found(text)
+    fix = fixes(text, findings)[next(one for one in findings if one.code == code)][0]
+    assert fix.label == label
+    after = apply_fix(text, fix.action)
+    assert written in after
+    assert code not in [one.code for one in found(after)]
+
+
+def found(text: str) -> tuple[Finding, ...]:
+    recipe = read_recipe(text).recipe
+    assert recipe is not None
+    known = family(*(PARENTS[str(ref)] for ref in recipe.parents()))
+    try:
+        return (*check(recipe, known), *make_plan(recipe, known).findings)
+    except Refused as problem:
+        return (*check(recipe, known), *problem.findings)
+
+
+def test_a_slice_is_cut_for_all_its_sources() -> None:
+    findings = found(STACK)
+    fix = fixes(STACK, findings)[next(one for one in findings if one.code == "layer-range")][0]
+    recipe = read_recipe(apply_fix(STACK, fix.action)).recipe
+    assert recipe is not None
+    assert [one.layers for one in recipe.slices[0].sources] == [(2, 4), (0, 2)]
+
+
+def test_vocabularies_can_also_stay_the_bases() -> None:
+    text = f"merge_method: linear\n{TWO}"
+    finding = Finding("warning", "tokenizers-differ", "", "differ")
+    assert [one.label for one in fixes(text, [finding])[finding]] == ["Join the vocabularies", "Keep the base's"]
+    assert not fixes(text + "tokenizer_source: base\n", [finding])
+
+
+def test_every_kind_of_fix_is_tried_here() -> None:
+    tried = {code for code, *_ in (*READING.values(), *FACTS.values())} | {"tokenizers-differ"}
+    assert tried == set(_MAKERS)
+
+
+def test_unknown_keys_and_order_survive_an_edit() -> None:
+    text = f"merge_method: liner\n{TWO}mine: [1, {{a: b}}]\ndtype: bfloat16\n"
+    findings = read_recipe(text).findings
+    made = fixes(text, findings)[next(one for one in findings if one.code == "unknown-method")]
+    keys = [line.split(":")[0] for line in apply_fix(text, made[0].action).splitlines() if line[:1].isalpha()]
+    assert keys == ["merge_method", "models", "mine", "dtype"]
+
+
+@pytest.mark.parametrize("text", ["models: [", "", "- 1", "merge_method: liner\n---\nmerge_method: liner\n"])
+def test_what_cannot_be_edited_offers_nothing(text: str) -> None:
+    assert fixes(text, [Finding("error", "missing-method", "merge_method", "x")]) == {}
+
+
+HOSTILE = [
+    "", "[", "{}", "[1]", '[["set"]]', '[["set",1,2]]', '[["boom","dtype","x"]]', '[["drop","nothing"]]',
+    '[["set","models[9].model","x"]]', '[["rename","models[0]","x"]]', '[["set","dtype",{"a":1}]]',
+    '[["set","dtype",[1,2,3]]]', '[["set","a.b.c","x"]]', "[" * 100_000, json.dumps([["drop", "dtype"]] * 17),
+    '[["set","dtype","\\ud800"]]', json.dumps([["set", "x" * 500, 1]]), '[["set","dtype",null]]',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("action", HOSTILE, ids=lambda action: action[:24])
+def test_an_edit_that_is_none_is_refused(action: str) -> None:
+    with pytest.raises(Refused):
+        apply_fix(f"merge_method: linear\n{TWO}", f"fix:{action}")
