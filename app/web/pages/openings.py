@@ -37,8 +37,10 @@ def opening(
     draft_id: DraftId = "",
     method: MethodName = "",
 ) -> Opening:
-    """``?preset=``, ``?job=``, ``?shared=`` or ``?draft=``; 404 for what is not there. ``?method=`` opens an empty recipe
-    with that method."""
+    """``?preset=``, ``?job=``, ``?shared=`` or ``?draft=``; 404 for what is not there.
+
+    ``?method=`` opens an empty recipe with that method.
+    """
     if slug:
         ready = preset(slug)
         if ready is None:
