@@ -1,0 +1,125 @@
+"""Recipes on their way between people, tabs and servers."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.browser.conftest import Running, shot
+
+pytestmark = pytest.mark.browser
+RECIPE = """\
+name: Tiny talk
+merge_method: ties
+base_model: weavers/tiny-base
+models:
+  - model: weavers/tiny-chat
+    parameters: {weight: [0.2, 0.8], density: 0.6}
+  - model: weavers/tiny-code
+    parameters: {weight: 0.5, density: 0.5}
+dtype: bfloat16
+"""
+CARD = f"---\nlicense: mit\ntags: [merge]\n---\n# Tiny talk\n\nMade with:\n\n```yaml\n{RECIPE}```\n\nEnjoy.\n"
+
+
+def bring(page: Page, app: Running, text: str) -> None:
+    """Import a recipe by pasting it."""
+    page.goto(app.url)
+    page.get_by_role("button", name="Import YAML").click()
+    page.locator("#import-text").fill(text)
+    page.get_by_role("button", name="Open it").click()
+    expect(page.locator("#estimate")).to_contain_text("on this machine")
+
+
+def test_share_and_fork(page: Page, app: Running) -> None:
+    bring(page, app, RECIPE)
+    page.get_by_role("button", name="Share link").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Tiny talk")
+    expect(page.locator(".plot")).to_have_attribute("data-layers", "4")
+    page.get_by_role("button", name="Look up licences and lineage").click()
+    expect(page.locator(".family li")).to_have_count(3)
+    shot(page, "shared-lineage", full=True)
+    page.get_by_role("button", name="Fork").click()
+    page.locator("#recipe-name").fill("Tiny talk, louder")
+    expect(page.locator("#preview")).to_contain_text("Tiny talk, louder")
+    page.get_by_role("button", name="Share link").click()
+    expect(page.get_by_role("link", name="Tiny talk", exact=True)).to_be_visible()
+    expect(page.locator("ins")).to_contain_text("louder")
+    shot(page, "shared-fork")
+    page.goto(f"{app.url}/recipes")
+    expect(page.get_by_role("link", name="Tiny talk, louder").first).to_be_visible()
+
+
+def test_a_self_contained_link_opens_and_runs_nothing(page: Page, app: Running) -> None:
+    bring(page, app, RECIPE)
+    page.get_by_role("button", name="Share link").click()
+    link = page.locator("#carried").text_content() or ""
+    assert "/r#" in link
+    page.goto("about:blank")
+    page.goto(link)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Tiny talk")
+    expect(page.locator("#yaml")).to_contain_text("weavers/tiny-code")
+    assert page.url == link
+    shot(page, "shared-self-contained")
+    page.get_by_role("button", name="Open in the builder").click()
+    expect(page.locator("#recipe-name")).to_have_value("Tiny talk")
+    page.goto("about:blank")
+    page.goto(f"{link[:-9]}")
+    expect(page.get_by_role("alert")).to_contain_text("damaged or cut short")
+
+
+def test_a_card_dropped_on_the_page_is_imported(page: Page, app: Running) -> None:
+    page.goto(app.url)
+    page.evaluate(
+        """card => {
+            const carried = new DataTransfer();
+            carried.items.add(new File([card], "README.md", { type: "text/markdown" }));
+            document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: carried, bubbles: true, cancelable: true }));
+        }""",  # noqa: E501
+        CARD,
+    )
+    expect(page.locator("file-import [role=status]")).to_have_text("Read from README.md.")
+    shot(page, "import-card")
+    page.get_by_role("button", name="Open it").click()
+    expect(page.locator("#recipe-name")).to_have_value("Tiny talk")
+    expect(page.locator("#estimate")).to_contain_text("on this machine")
+
+
+def test_what_cannot_be_imported_is_told_in_its_box(page: Page, app: Running) -> None:
+    page.goto(app.url)
+    page.get_by_role("button", name="Import YAML").click()
+    page.get_by_label("Or a merge that was published").fill("weavers/tiny-base")
+    page.get_by_role("button", name="Open it").click()
+    expect(page.locator("#import-told")).to_contain_text("no mergekit_config.yml")
+    expect(page.locator("#import")).to_be_visible()
+
+
+def test_a_draft_survives_a_reload_and_a_second_tab(page: Page, app: Running, context: BrowserContext) -> None:
+    bring(page, app, RECIPE)
+    page.locator("#recipe-name").fill("Mine")
+    expect(page.locator("#preview")).to_contain_text("Mine")
+    assert "/?draft=" in page.url
+    page.reload()
+    expect(page.locator("#recipe-name")).to_have_value("Mine")
+    other = context.new_page()
+    other.goto(page.url)
+    other.locator("#recipe-name").fill("Theirs")
+    expect(other.locator("#preview")).to_contain_text("Theirs")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator("#draft-remark")).to_contain_text("changed in another tab")
+    page.locator("#recipe-name").fill("Mine again")
+    expect(page.locator("#draft-remark")).to_contain_text("What you see here has replaced that")
+    shot(page, "draft-two-tabs")
+    page.get_by_role("button", name="Take the other one back").click()
+    expect(page.locator("#recipe-name")).to_have_value("Theirs")
+
+
+def test_a_finding_is_fixed_by_a_click(page: Page, app: Running) -> None:
+    bring(page, app, RECIPE)
+    page.get_by_role("tab", name="YAML").click()
+    page.locator("#yaml").fill(RECIPE.replace("merge_method: ties", "merge_method: tise"))
+    page.get_by_role("button", name="Apply", exact=True).click()
+    shot(page, "finding-with-fix")
+    page.get_by_role("button", name="Use TIES").click()
+    expect(page.locator("#estimate")).to_contain_text("on this machine")
+    expect(page.locator("#preview")).to_contain_text("merge_method: ties")
