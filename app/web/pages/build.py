@@ -58,7 +58,8 @@ def merge(desk: DeskDep, fields: FieldsDep) -> Response:
     draft = from_form(fields)
     try:
         _refuse_unfinished(draft)
-        job = submit(desk.services, draft.text, key=_once(page_key(fields), draft.text))
+        stream = "stream" in fields
+        job = submit(desk.services, draft.text, stream=stream, key=_once(page_key(fields), draft.text, stream))
     except Refused as problem:
         errors = tuple(finding for finding in problem.findings if finding.level == "error")
         page = build_page(draft, page_key(fields), checked=desk.look(draft), refusal=errors)
@@ -70,9 +71,9 @@ def merge(desk: DeskDep, fields: FieldsDep) -> Response:
     return Response(status_code=303, headers={"Location": address})
 
 
-def _once(key: str, text: str) -> str:
-    """One job for a page and a recipe; an edited recipe is another job."""
-    return f"{key}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+def _once(key: str, text: str, stream: bool) -> str:
+    """One job for a page and a recipe; an edited recipe is another job, and so is one merged in another way."""
+    return f"{key}-{hashlib.sha256(text.encode()).hexdigest()[:16]}{'-s' if stream else ''}"
 
 
 def _refuse_unfinished(draft: Draft) -> None:

@@ -62,6 +62,18 @@ def test_a_double_click_is_one_job_and_an_edit_another(online: TestClient, store
     assert len(store.list()) == 2
 
 
+def test_parents_need_not_be_stored(online: TestClient, store: Store) -> None:
+    page = online.get("/").text
+    (switch,) = [element for element in elements(page, "input") if element.attributes.get("name") == "stream"]
+    assert "checked" not in switch.attributes
+    fields = {"recipe": LINEAR, "key": "k" * 24}
+    for more, params in (({"stream": "yes"}, {"stream": True}), ({}, {})):
+        place = online.post("/jobs", data=fields | more).headers["location"]
+        job = store.get(place.removeprefix("/jobs/"))
+        assert job is not None
+        assert job.params == params
+
+
 def test_a_refused_merge_comes_back_with_everything_in_place(online: TestClient, store: Store) -> None:
     text = "merge_method: slerp\nbase_model: loom/base\n"
     text += "models: [{model: loom/base}, {model: loom/nobody}]\nparameters: {t: 0.3}\n"
