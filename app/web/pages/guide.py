@@ -6,12 +6,15 @@ Posted from the builder it carries the recipe along, so that a method can be tak
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from app.recipe.guide import QUESTIONS, advise, known_from
+from app.recipe.presets import Preset, presets
+from app.recipe.reading import read_recipe
 from app.web.dependencies import TemplatesDep
 from app.web.pages.draft import from_form
 from app.web.pages.posted import FieldsDep
@@ -44,5 +47,16 @@ def ask_for_a_recipe(request: Request, templates: TemplatesDep, fields: FieldsDe
 def _page(request: Request, templates: TemplatesDep, answers: Mapping[str, str], text: str) -> HTMLResponse:
     return templates.answer(
         request, "pages/guide.html", "partials/_guide_answer.html", questions=QUESTIONS, answers=answers,
-        advice=advise(answers), text=text,
+        advice=advise(answers), text=text, ready=_ready(),
     )  # fmt: skip
+
+
+@cache
+def _ready() -> Mapping[str, Preset]:
+    """For each method its first ready recipe."""
+    found: dict[str, Preset] = {}
+    for one in presets():
+        recipe = read_recipe(one.text).draft
+        if recipe is not None:
+            found.setdefault(recipe.merge_method, one)
+    return found

@@ -59,6 +59,7 @@ def test_questions_are_answered_without_a_script(client: TestClient) -> None:
     }  # fmt: skip
     assert "TIES" in one(page, "div", id="answer").text
     assert elements(page, "a", href="/?method=ties")
+    assert elements(page, "a", href="/?preset=chat-and-code")
 
 
 def test_a_script_gets_the_answer_alone(client: TestClient) -> None:
