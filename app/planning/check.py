@@ -16,6 +16,7 @@ from app.planning.tokenizers import TOKENIZER_FILES, agreement, difference
 from app.recipe.catalogue import METHODS, Method
 from app.recipe.findings import Finding
 from app.recipe.requirements import check_requirements
+from app.recipe.roles import first_parent
 from app.recipe.schema import ModelRef, Recipe
 
 _SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id")
@@ -54,7 +55,7 @@ Models = Mapping[str, ModelFacts]
 
 
 def _donor_first(recipe: Recipe, models: Models) -> Models:
-    donor = str(recipe.base_model or next((source.model for source in recipe.sources()), ""))
+    donor = str(first_parent(recipe)) if any(recipe.sources()) else str(recipe.base_model or "")
     return {name: models[name] for name in sorted(models, key=lambda name: name != donor)}
 
 

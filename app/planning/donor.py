@@ -14,15 +14,17 @@ from app.planning.plan import Step
 from app.planning.shards import nbytes
 from app.planning.uneven import uneven_layers
 from app.recipe.findings import Finding
+from app.recipe.roles import first_parent
 from app.recipe.schema import Recipe
 
 
 def pick_donor(recipe: Recipe, parents: Parents, steps: Sequence[Step]) -> int:
-    """The base, else the first parent. A base that gives no weights is asked only if it is built like the first."""
+    """The base, else the first parent; with a method that adds to its first parent, that one. A base that gives no
+    weights is asked only if it is built like the first."""
     first = parents.index(next(recipe.sources()).model)
     if recipe.base_model is None:
         return first
-    base = parents.index(recipe.base_model)
+    base = parents.index(first_parent(recipe))
     if any(one.parent == base for step in steps for one in step.every_input):
         return base
     return base if _shapes(parents, base) == _shapes(parents, first) else first

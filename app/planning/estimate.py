@@ -19,10 +19,11 @@ _MODEL_THREADS = 2
 _MOST_THREADS = 8
 _READ_NS: Mapping[str, float] = MappingProxyType(
     {
-        "copy": 0.3, "passthrough": 0.3, "linear": 0.3, "task_arithmetic": 0.3, "nearswap": 0.3, "ram": 0.3,
+        "copy": 0.3, "passthrough": 0.3, "linear": 0.3, "task_arithmetic": 0.3, "transfer": 0.3, "nearswap": 0.3,
+        "ram": 0.3,
         "slerp": 0.7, "nuslerp": 0.7, "multislerp": 0.7, "karcher": 0.7, "model_stock": 0.7, "ramplus_tl": 0.7,
         "dare_linear": 1.0, "dare_ties": 1.0, "ties": 1.25, "breadcrumbs": 1.6, "breadcrumbs_ties": 1.6, "sce": 1.6,
-        "arcee_fusion": 3.0, "della": 3.0, "della_linear": 3.0,
+        "consensus_ta": 1.0, "consensus_ties": 1.8, "arcee_fusion": 3.0, "della": 3.0, "della_linear": 3.0,
     }
 )  # fmt: skip
 """Nanoseconds for reading and computing one element of one input, with two threads, as measured."""
@@ -34,7 +35,7 @@ _PROCESS_BYTES = 152_000_000
 """Python, NumPy, Numba and their libraries."""
 _CHUNK_BYTES = 512_000
 _MASKED = ("della", "della_linear")
-_RANKED = ("ties", "breadcrumbs", "breadcrumbs_ties", "sce")
+_RANKED = ("ties", "consensus_ties", "breadcrumbs", "breadcrumbs_ties", "sce")
 _CANDIDATES = 0.03
 
 

@@ -14,6 +14,7 @@ from app.planning.tokenizer_file import TOKENIZER, TokenizerFile, added_entries,
 from app.planning.tokenizers import TOKENIZER_FILES, agreement
 from app.planning.vocabulary import Known, Row, Rules, Vocabulary, count_rows, join, number_tokens
 from app.recipe.findings import Finding, refuse
+from app.recipe.roles import first_parent
 from app.recipe.schema import ModelRef, Recipe, TokenizerSpec, TokenRule
 
 
@@ -48,7 +49,7 @@ def is_settled(recipe: Recipe, parents: Parents) -> bool:
     spec = recipe.tokenizer
     if spec is None:
         return True
-    if isinstance(spec.source, ModelRef) and spec.source != _first(recipe):
+    if isinstance(spec.source, ModelRef) and spec.source != first_parent(recipe):
         return False
     rows = {one.shape[0] if one else 0 for one in parents.embeddings}
     multiple = spec.pad_to_multiple_of or 1
@@ -75,14 +76,9 @@ def join_vocabularies(recipe: Recipe, spec: TokenizerSpec, parents: Parents) -> 
     return Joined(vocabulary, known, tokenizer, tuple(findings))
 
 
-def _first(recipe: Recipe) -> ModelRef:
-    """The model whose tokenizer the result has unless the recipe names another."""
-    return recipe.base_model or next(recipe.sources()).model
-
-
 def _owner(recipe: Recipe, spec: TokenizerSpec, parents: Parents, place: str) -> int:
     if not isinstance(spec.source, ModelRef):
-        return parents.index(_first(recipe))
+        return parents.index(first_parent(recipe))
     return _parent(parents, spec.source, place)
 
 

@@ -16,6 +16,8 @@ from app.planning.plan import MadeTensor, Plan, Step, Values
 
 DATA_DEPENDENT = frozenset({"model_stock", "sce", "nearswap", "arcee_fusion", "ram", "ramplus_tl"})
 """Methods whose shares only the weights decide; drawn as equal."""
+CONSENSUS = ("consensus_ta", "consensus_ties")
+"""Methods whose weights say who has a say, and only the numbers themselves where: drawn as if it were everywhere."""
 _TINY = 1e-9
 
 
@@ -61,6 +63,9 @@ def shares_of(method: str, parameters: Values, inputs: Sequence[Values], *, base
     elif method == "slerp":
         t = float(parameters["t"])
         found = [abs(1 - t), abs(t)]
+    elif method == "transfer":
+        strength = float(parameters.get("lambda", 1.0))
+        found = [0.0, 1.0, *(abs(strength * _number(one, "weight", 1.0)) for one in inputs[1:])]
     elif based:
         found = _with_base(method, parameters, inputs)
     else:
@@ -91,7 +96,7 @@ def loom(plan: Plan) -> Loom:
     outside = [LoomRow(name, None, (cells[None, name],)) for layer, name in groups if layer is None]
     before = [row for row in outside if row.label == EMBEDDINGS]
     after = sorted((row for row in outside if row.label != EMBEDDINGS), key=_after_order)
-    exact = not any(step.method in DATA_DEPENDENT for step in plan.every_step())
+    exact = not any(step.method in (*DATA_DEPENDENT, *CONSENSUS) for step in plan.every_step())
     return Loom(columns, (*before, *rows, *after), exact)
 
 

@@ -141,6 +141,8 @@ class StepMaker:
     def _resolve_absence(self, wanted: Wanted, present: _Present) -> tuple[_Part | None, bool]:
         """What to do when not everybody has the tensor: ``(copy this one, may be merged)``."""
         base, inputs = present.base, present.inputs
+        if self.method.receives:
+            return self._receive(wanted, present)
         pair = self.method.max_parents == 2
         if wanted.base is not None and base is None:
             if pair and len(inputs) == 1 and self.method.name != "nearswap":
@@ -160,6 +162,22 @@ class StepMaker:
             self._note(wanted, "warning", "too-few-parents", base.member.parent,
                        "Fewer than two parents have {tensors}: taken from the base, {who}.")  # fmt: skip
             return base, False
+        for parent in present.absent:
+            self._note(wanted, "warning", "partly-missing", parent,
+                       "{who} lacks {tensors}: made from the other parents alone.")  # fmt: skip
+        return None, True
+
+    def _receive(self, wanted: Wanted, present: _Present) -> tuple[_Part | None, bool]:
+        """The same where the first parent is what the others' changes are added to."""
+        target = wanted.members[0]
+        if not present.inputs or present.inputs[0].member is not target:
+            self._note(wanted, "warning", "left-out", target.parent,
+                       "{who}, which receives the changes, lacks {tensors}: left out of the result.")  # fmt: skip
+            return None, False
+        if present.base is None or len(present.inputs) == 1:
+            self._note(wanted, "info", "kept", target.parent,
+                       "No change is known for {tensors}: taken from {who} unchanged.")  # fmt: skip
+            return present.inputs[0], False
         for parent in present.absent:
             self._note(wanted, "warning", "partly-missing", parent,
                        "{who} lacks {tensors}: made from the other parents alone.")  # fmt: skip

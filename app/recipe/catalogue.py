@@ -62,6 +62,8 @@ class Method:
     max_parents: int | None = None
     base_counts: bool = False
     random: bool = False
+    receives: bool = False
+    """The first parent besides the base is what the others' changes are added to; the result is of its kind."""
 
     def parameter(self, name: str) -> Parameter | None:
         return next((one for one in self.parameters if one.name == name), None)
@@ -115,6 +117,14 @@ _EPSILON_DELLA = Parameter(
 _EPSILON_RAM = Parameter(
     "epsilon", "Changes no larger than this count as no change.", default=1e-5, minimum=0.0, high=1e-3, step=1e-5,
     curve=False, advanced=True,
+)  # fmt: skip
+_THRESHOLD = Parameter(
+    "threshold", "How large this parent's change must be, beside what the others add, to have a say; lower is more.",
+    scope="non_base", default=0.4, minimum=0.0,
+)  # fmt: skip
+_AGREE = Parameter(
+    "k", "How many parents must have a say in a weight for it to change.", kind="integer", default=2, minimum=1,
+    low=1, high=4, step=1, curve=False,
 )  # fmt: skip
 _T = Parameter("t", "0 is the base, 1 is the other parent.", required=True)
 
@@ -175,6 +185,16 @@ _METHODS = (
         ),
     ),
     Method(
+        "transfer", "Task vector transfer", "Adds to the first model what the others learnt from the base.",
+        "A chat model and a specialist of the same base: the first keeps its manners and gains the skill.",
+        "y = x₁ + λ Σ wᵢ (xᵢ − b), i ≥ 2", "2310.04799", "required",
+        (
+            Parameter("weight", "How much of what this model learnt is added; of no effect for the first.",
+                      scope="non_base", default=1.0, low=-0.5, high=1.5),
+            _LAMBDA,
+        ), min_parents=2, receives=True,
+    ),
+    Method(
         "ties", "TIES",
         "Keeps each parent's largest changes from the base, settles sign conflicts by vote, then averages what agrees.",
         "Three or more fine-tunes of one base that get in each other's way.",
@@ -213,6 +233,20 @@ _METHODS = (
         "As DARE, keeping more of what matters at low density.",
         "y = b + λ Σ wᵢ · rescale(Bernoulli(p(rank)) ⊙ δᵢ)", "2406.11617", "required",
         (_weight(), _DENSITY, _EPSILON_DELLA, *_deltas(False, True)[2:]), random=True,
+    ),
+    Method(
+        "consensus_ta", "Consensus (task arithmetic)",
+        "Adds up the changes, and keeps those weights in which at least k parents have a say.",
+        "Several fine-tunes of one base for different tasks: what only one of them needs is left out.",
+        "y = b + λ Σ wᵢδᵢ where at least k of |wᵢδᵢ| ≥ τᵢ |Σ wⱼδⱼ − wᵢδᵢ|, else b", "2405.07813", "required",
+        (_weight(), _THRESHOLD, _AGREE, _normalize(False), _LAMBDA), min_parents=2,
+    ),
+    Method(
+        "consensus_ties", "Consensus-TIES",
+        "TIES, and of its result those weights in which at least k parents have a say.",
+        "As Consensus, with parents that contradict each other.",
+        "y = b + λ m where at least k of |wᵢδᵢ| ≥ τᵢ |m − wᵢδᵢ|, else b; m = Σ[sign agrees] wᵢ topᵢ", "2405.07813",
+        "required", (_weight(), _DENSITY, _THRESHOLD, _AGREE, _normalize(False), _LAMBDA), min_parents=2,
     ),
     Method(
         "model_stock", "Model Stock", "Goes from the base towards the parents' mean as far as their angles say.",

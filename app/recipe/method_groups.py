@@ -11,9 +11,12 @@ _ARXIV = re.compile(r"\d{4}\.\d{4,5}")
 _ADDRESS = re.compile(r"[\w-]+(\.[\w-]+)+(/[\w./-]*)?")
 _GROUPS: Mapping[str, Sequence[str]] = {
     "Averages and arcs": ("linear", "slerp", "nuslerp", "multislerp", "karcher"),
-    "Changes from a base": ("task_arithmetic", "model_stock", "sce", "nearswap", "arcee_fusion", "ram", "ramplus_tl"),
+    "Changes from a base": (
+        "task_arithmetic", "transfer", "model_stock", "sce", "nearswap", "arcee_fusion", "ram", "ramplus_tl",
+    ),
     "Changes, trimmed or voted": (
         "ties", "dare_linear", "dare_ties", "breadcrumbs", "breadcrumbs_ties", "della", "della_linear",
+        "consensus_ta", "consensus_ties",
     ),
     "Layers": ("passthrough",),
 }  # fmt: skip

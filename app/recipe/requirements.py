@@ -47,6 +47,11 @@ def _check_group(
         )  # fmt: skip
         return
     yield from _check_count(where, sources, base, method)
+    first = next((source for source in sources if source.model != base), None)
+    if method.receives and first is not None and "weight" in first.parameters:
+        text = f"{first.model} is what the others are added to: its weight has no effect."
+        yield Finding("info", "no-effect", f"{where}[{list(sources).index(first)}].parameters.weight", text)
+    yield from _check_agreement(where, sources, base, scopes, method)
     for index, source in enumerate(sources):
         for parameter in method.parameters:
             if not parameter.required or (parameter.scope == "non_base" and source.model == base):
@@ -57,6 +62,18 @@ def _check_group(
                 text = f'{method.title} needs "{parameter.name}"'
                 text += "." if parameter.scope == "tensor" else f" for {source.model}."
                 yield Finding("error", "missing-parameter", place, text, f"Add {parameter.name}: 0.5, for example.")
+
+
+def _check_agreement(
+    where: str, sources: Sequence[Source], base: ModelRef | None, scopes: list[Parameters], method: Method
+) -> Iterator[Finding]:
+    """No more parents can have to agree than there are."""
+    setting = next((scope["k"] for scope in scopes if "k" in scope), ())
+    values = [rule.value for rule in setting if isinstance(rule.value, int)]
+    count = sum(source.model != base for source in sources)
+    if method.parameter("k") is not None and values and max(values) > count:
+        text = f"{max(values)} parents have to agree, but only {count} are merged: nothing would change."
+        yield Finding("error", "k-too-large", f"{where}: k", text, f"Set k to {count} or less.")
 
 
 def _check_count(where: str, sources: Sequence[Source], base: ModelRef | None, method: Method) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""The twenty merge methods in plain NumPy, in float64, straight from their formulas.
+"""The merge methods in plain NumPy, in float64, straight from their formulas.
 
 Slow, short and independent of the engine: what a kernel computes is compared with this. Sources: the papers named in
 ``app/recipe/catalogue.py``, with mergekit 0.1.5's defaults and thresholds where a paper leaves them open.
@@ -24,6 +24,9 @@ TENSOR_DEFAULTS: Mapping[str, Values] = {
     "multislerp": {"normalize_weights": True, "eps": 1e-8},
     "karcher": {"max_iter": 10, "tol": 1e-5},
     "task_arithmetic": {"normalize": False, "rescale": False, "lambda": 1.0},
+    "transfer": {"lambda": 1.0},
+    "consensus_ta": {"k": 2, "normalize": False, "lambda": 1.0},
+    "consensus_ties": {"k": 2, "normalize": False, "lambda": 1.0},
     "ties": {"normalize": True, "rescale": False, "lambda": 1.0},
     "dare_linear": {"normalize": False, "rescale": True, "lambda": 1.0},
     "dare_ties": {"normalize": False, "rescale": True, "lambda": 1.0},
@@ -36,7 +39,7 @@ TENSOR_DEFAULTS: Mapping[str, Values] = {
     "ram": {"epsilon": 1e-5},
     "ramplus_tl": {"r": 0.1, "alpha": 0.2, "epsilon": 1e-5},
 }
-INPUT_DEFAULTS: Values = {"density": 1.0, "gamma": 0.01, "epsilon": 0.15, "scale": 1.0}
+INPUT_DEFAULTS: Values = {"density": 1.0, "gamma": 0.01, "epsilon": 0.15, "scale": 1.0, "threshold": 0.4, "weight": 1.0}
 
 
 def merge(
@@ -225,12 +228,44 @@ def _ram(base: Array | None, xs: list[Array], p: Values, each: list[Values]) -> 
     return result
 
 
+def _transfer(base: Array | None, xs: list[Array], p: Values, each: list[Values]) -> Array:
+    b, target = _needed(base), xs[0]
+    return target + p["lambda"] * sum(one.get("weight", 1.0) * (x - b) for x, one in zip(xs[1:], each[1:], strict=True))
+
+
+def _consensus_ta(base: Array | None, xs: list[Array], p: Values, each: list[Values]) -> Array:
+    weights = [one["weight"] for one in each]
+    b = _needed(base)
+    merged = sum(w * (x - b) for w, x in zip(weights, xs, strict=True))
+    divisor = sum(weights) if p["normalize"] and abs(sum(weights)) >= 1e-8 else 1.0
+    return b + p["lambda"] * _heard(b, xs, p, each, merged) * merged / divisor
+
+
+def _consensus_ties(base: Array | None, xs: list[Array], p: Values, each: list[Values]) -> Array:
+    """The TALL masks are made with the sum that TIES elects, before any division."""
+    b = _needed(base)
+    ties = {"rescale": False, "lambda": 1.0}
+    merged, change = (task_vectors("ties", b, xs, {**ties, "normalize": one}, each, None) - b
+                      for one in (False, p["normalize"]))  # fmt: skip
+    return b + p["lambda"] * _heard(b, xs, p, each, merged) * change
+
+
+def _heard(b: Array, xs: list[Array], p: Values, each: list[Values], merged: Array) -> Array:
+    """Where at least k tasks find their weighted change in the merged one: |v| ≥ τ |m − v|."""
+    vs = [one["weight"] * (x - b) for x, one in zip(xs, each, strict=True)]
+    voices = [np.abs(v) >= one["threshold"] * np.abs(merged - v) for v, one in zip(vs, each, strict=True)]
+    return np.sum(voices, axis=0) >= p["k"]
+
+
 _OTHER_METHODS: Mapping[str, Callable[[Array | None, list[Array], Values, list[Values]], Array]] = {
     "linear": _linear,
     "slerp": _slerp,
     "nuslerp": _nuslerp,
     "multislerp": _multislerp,
     "karcher": _karcher,
+    "transfer": _transfer,
+    "consensus_ta": _consensus_ta,
+    "consensus_ties": _consensus_ties,
     "model_stock": _model_stock,
     "sce": _sce,
     "nearswap": _nearswap,

@@ -19,7 +19,8 @@ from app.recipe.schema import Recipe
 TORCH = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 METHODS_WITH_BASE = {
     "slerp", "task_arithmetic", "ties", "dare_linear", "dare_ties", "breadcrumbs", "breadcrumbs_ties", "della",
-    "della_linear", "model_stock", "sce", "nearswap", "arcee_fusion", "ram", "ramplus_tl",
+    "della_linear", "transfer", "consensus_ta", "consensus_ties", "model_stock", "sce", "nearswap", "arcee_fusion",
+    "ram", "ramplus_tl",
 }  # fmt: skip
 
 

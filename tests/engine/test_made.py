@@ -23,7 +23,15 @@ from worker.engine.methods import METHODS
 pytestmark = pytest.mark.usefixtures("no_sync")
 
 SHAPE = (9, 1030)
-SETTINGS: dict[str, Any] = {"t": 0.3, "weight": 0.6, "density": 0.5, "gamma": 0.05, "epsilon": 0.1}
+SETTINGS: dict[str, Any] = {
+    "threshold": 0.4,
+    "k": 2,
+    "t": 0.3,
+    "weight": 0.6,
+    "density": 0.5,
+    "gamma": 0.05,
+    "epsilon": 0.1,
+}
 
 
 def models(seed: int = 3, count: int = 4) -> list[dict[str, torch.Tensor]]:

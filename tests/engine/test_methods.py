@@ -32,6 +32,8 @@ NUMBERS = {
     "lambda": st.sampled_from([0.5, 1.0, 1.5]),
     "t": st.sampled_from([0.0, 0.3, 0.5, 1.0]),
     "scale": st.sampled_from([-1.0, 0.5, 2.0]),
+    "threshold": st.sampled_from([0.0, 0.25, 0.5, 1.0]),
+    "k": st.integers(1, 4),
     "eps": st.just(1e-8),
     "max_iter": st.integers(1, 12),
     "tol": st.just(1e-5),
@@ -59,7 +61,7 @@ def values(draw: Any, method: str, scope: str) -> dict[str, Any]:
     """Some parameters set, some left to their defaults."""
     chosen: dict[str, Any] = {}
     for one in CATALOGUE[method].parameters:
-        needed = one.required or (method.startswith("della") and one.name == "epsilon")
+        needed = one.required or one.name == "threshold" or (method.startswith("della") and one.name == "epsilon")
         if (one.scope == "tensor") != (scope == "tensor") or not (needed or draw(st.booleans())):
             continue
         if method in ("ram", "ramplus_tl") and one.name == "epsilon":

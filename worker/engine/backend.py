@@ -66,6 +66,13 @@ class Backend(Protocol):
     ) -> None:
         """y = x₀ + s · Σ fᵢ · kept δᵢ, of those with the sign of the sum of all (0: plus); divided by their Σ wᵢ."""
 
+    def consent(
+        self, chunk: Chunk, masks: PackedMasks, weights: Array, thresholds: Array, least: int, vote: bool,
+        divide: bool, scale: float,
+    ) -> None:  # fmt: skip
+        """y = x₀ + s·m where at least ``least`` parents have |wᵢδᵢ| ≥ τᵢ|m − wᵢδᵢ|, else x₀. m = Σ wᵢ · kept δᵢ; with
+        ``vote`` of those with the sign of the sum of all (0: plus), and then with ``divide`` divided by their Σ wᵢ."""
+
     def magnitudes(self, chunk: Chunk) -> Bits:
         """|δᵢ|, one row for each."""
 

@@ -134,6 +134,15 @@ class CpuBackend:
             chunk.start, chunk.count, *chunk.out, *chunk.bench.room,
         )  # fmt: skip
 
+    def consent(
+        self, chunk: CpuChunk, masks: PackedMasks, weights: Array, thresholds: Array, least: int, vote: bool,
+        divide: bool, scale: float,
+    ) -> None:  # fmt: skip
+        chunk.unsound |= entry("consensus.consent")(
+            *chunk.inputs, *masks, weights.astype(np.float32), thresholds.astype(np.float32), least, vote, divide,
+            scale, chunk.start, chunk.count, *chunk.out, *chunk.bench.room,
+        )  # fmt: skip
+
     def magnitudes(self, chunk: CpuChunk) -> Array:
         rows = chunk.bench.rows(np.uint32, chunk.parents - 1, chunk.count)
         chunk.unsound |= entry("select.magnitudes")(*chunk.inputs, chunk.count, rows, chunk.bench.tiles)

@@ -174,6 +174,30 @@ class TorchBackend:
             total = total / torch.where(weight_sum == 0, 1.0, weight_sum)
         chunk.finish(base + float(np.float32(scale)) * total)
 
+    def consent(
+        self, chunk: TorchChunk, masks: Sequence[Mask], weights: Array, thresholds: Array, least: int, vote: bool,
+        divide: bool, scale: float,
+    ) -> None:  # fmt: skip
+        base = chunk.inputs[0]
+        factors, limits = weights.astype(np.float32).tolist(), thresholds.astype(np.float32).tolist()
+        kept = torch.stack([
+            factor * drop(chunk.delta(i + 1), masks[i], chunk.start).double() for i, factor in enumerate(factors)
+        ])  # fmt: skip
+        agrees = torch.ones_like(kept, dtype=torch.bool)
+        if vote:
+            agrees = torch.where(kept.sum(dim=0) >= 0, kept > 0, kept < 0)
+        merged = (kept * agrees).sum(dim=0)
+        voices = torch.zeros_like(base)
+        for i, (factor, limit) in enumerate(zip(factors, limits, strict=True)):
+            value = factor * chunk.delta(i + 1).double()
+            voices += (value.abs() >= limit * (merged - value).abs()).float()
+        divisor = torch.ones_like(base)
+        if divide:
+            divisor = sum(factor * one.float() for factor, one in zip(factors, agrees, strict=True))
+            divisor = torch.where(divisor == 0, 1.0, divisor)
+        change = float(np.float32(scale)) * (merged.float() / divisor)
+        chunk.finish(base + torch.where(voices > least - 0.5, change, 0.0))
+
     def magnitudes(self, chunk: TorchChunk) -> Tensor:
         return chunk.deltas().abs().view(torch.int32)
 

@@ -23,6 +23,9 @@ ENTRIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "combine.combine": (*_RAW, _FLOATS, "int64", "int64", *_OUT, _TILES),
         "combine.gram": (*_RAW, "int64", "int64", "float64[:,::1]", *_ROOM),
         "low_rank.add_low_rank": (_FLOATS, "int64", _TILES, _TILES, "float32", _FLOATS),
+        "consensus.consent": (
+            *_RAW, *_MASKS, _FLOATS, _FLOATS, "int64", "int64", "int64", "float32", "int64", "int64", *_OUT, *_ROOM,
+        ),
         "philox.fill": (_BITS, "int64", _BITS, _TILES),
         "rows.keep_by_rank": ("uint32[:,::1]", "uint32[:,::1]", _BITS, "uint8[:,::1]", "uint64[:,::1]", _LONGS),
         "rows.narrow": (_FLOATS, *_OUT),

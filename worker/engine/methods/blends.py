@@ -27,6 +27,13 @@ def task_arithmetic(work: Work) -> None:
     blend(work, number(step, "lambda", 1.0) * weight / divisor(weight, flag(step, "normalize")), deltas=True)
 
 
+def transfer(work: Work) -> None:
+    """y = x₁ + λ Σ wᵢ (xᵢ − b) over the parents after the first. arXiv:2310.04799."""
+    factors = number(work.step, "lambda", 1.0) * weights(work.step)
+    factors[0] = 1.0
+    blend(work, factors, deltas=True)
+
+
 def divisor(weight: Array, normalize: bool) -> float:
     """Σ wᵢ, or 1 when it is nearly 0 or not to be divided by."""
     total = float(weight.sum())

@@ -24,7 +24,12 @@ _LEAST_SUM = 1e-7
 
 def ties(work: Work) -> None:
     """Keeps the largest ``density`` of each change, at least one element; votes. arXiv:2306.01708."""
-    add_changes(work, largest_masks(work, [_ties_range(one, work.elements) for one in work.step.inputs]), vote=True)
+    add_changes(work, trimmed_masks(work), vote=True)
+
+
+def trimmed_masks(work: Work) -> list[Mask]:
+    """TIES' masks: of each change the largest ``density``, at least one element."""
+    return largest_masks(work, [_ties_range(one, work.elements) for one in work.step.inputs])
 
 
 def breadcrumbs(work: Work) -> None:
