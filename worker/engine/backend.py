@@ -23,6 +23,9 @@ Bits = Any
 """Bits of non-negative fp32 numbers, which sort like the numbers: [rows, count] or one row, where the back end
 likes to keep them."""
 
+Tallied = tuple[int, int, int, Array]
+"""How many are above ``high``, at ``high``, at ``low``; and, uint32, those between, in order."""
+
 PackedMasks = Any
 
 
@@ -85,8 +88,11 @@ class Backend(Protocol):
     def to_numpy(self, bits: Bits) -> Array:
         """uint32, of the same shape."""
 
-    def tally(self, bits: Bits, low: int, high: int) -> tuple[int, int, int, Array]:
-        """Of one row: how many are above ``high``, at ``high``, at ``low``; and, uint32, those between, in order."""
+    def tally(self, bits: Bits, low: int, high: int) -> Tallied:
+        """Of one row."""
+
+    def tally_changes(self, chunk: Chunk, questions: Sequence[tuple[int, int, int]]) -> list[Tallied]:
+        """The same of |δᵢ|, for each of ``(i, low, high)``; i = 0 is the first input after the base."""
 
     def histogram(self, bits: Bits, low_bits: int, prefix: int | None) -> Array:
         """Of one row: how many have each upper part; or each lower part, among those whose upper part is ``prefix``."""

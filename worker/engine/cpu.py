@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from worker.engine.backend import Tallied
 from worker.engine.dtypes import BLOCK, CODES, ITEMSIZE, TILE, Array, keep_freed_memory
 from worker.engine.histogram import histogram
 from worker.engine.kernels.native import Flat, entry
@@ -46,6 +47,7 @@ class CpuBench:
         self.room = (self.tiles, Flat.of(wide))
         self._least = BLOCK
         self._codes: dict[tuple[str, ...], tuple[Flat, Array]] = {}
+        self._inside = np.empty(0, np.uint32)
         self.scratch = np.empty(1 << 20, np.uint8)
         self._make(width)
 
@@ -75,6 +77,12 @@ class CpuBench:
         if have is None or have.size < rows * count:
             have = self._rows_of[name] = np.empty(self._rows * max(count, self._least), kind)
         return have[: rows * count].reshape(rows, count)
+
+    def inside(self, rows: int, count: int) -> Array:
+        """Room for values that are collected, uint32 [rows, count]; most of it is seldom touched."""
+        if self._inside.size < rows * count:
+            self._inside = np.empty(rows * count, np.uint32)
+        return self._inside[: rows * count].reshape(rows, count)
 
     def codes(self, dtypes: tuple[str, ...]) -> Flat:
         if dtypes not in self._codes:
@@ -159,11 +167,21 @@ class CpuBackend:
     def to_numpy(self, bits: Array) -> Array:
         return bits
 
-    def tally(self, bits: Array, low: int, high: int) -> tuple[int, int, int, Array]:
-        inside, counts = np.empty(len(bits) + 1, np.uint32), np.empty(4, np.int64)
+    def tally(self, bits: Array, low: int, high: int) -> Tallied:
+        inside, counts = np.empty(len(bits) + 1, np.uint32), np.zeros(4, np.int64)
         entry("select.tally")(bits, low, high, inside, counts)
         above, at_high, at_low, found = counts.tolist()
         return above, at_high, at_low, inside[:found].copy()
+
+    def tally_changes(self, chunk: CpuChunk, questions: Sequence[tuple[int, int, int]]) -> list[Tallied]:
+        asked = np.array(questions, np.int64).reshape(-1, 3)
+        counts = np.zeros((len(asked), 4), np.int64)
+        inside = chunk.bench.inside(len(asked), chunk.count + 1)
+        chunk.unsound |= entry("select.tally_changes")(
+            *chunk.inputs, asked[:, 0].copy(), asked[:, 1:].astype(np.uint32), chunk.count, inside, counts,
+            chunk.bench.tiles,
+        )  # fmt: skip
+        return [(*row[:3], found[: row[3]].copy()) for row, found in zip(counts.tolist(), inside, strict=True)]
 
     def histogram(self, bits: Array, low_bits: int, prefix: int | None) -> Array:
         return histogram(bits, low_bits, prefix)

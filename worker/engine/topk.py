@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from worker.engine.backend import Tallied
 from worker.engine.dtypes import BLOCK, Array
 from worker.engine.masks import EVERYTHING, NEVER, NOTHING, Cut
 from worker.engine.work import Work
@@ -64,13 +65,18 @@ class _Values:
     unit: int
     first: bool
 
-    def sweep(self, look: Callable[[Any, Any, list[Any]], None]) -> list[Any]:
-        """One pass: ``look(chunk, bits, found)`` adds to ``found``; returns all that was found, in order."""
-        unit = BLOCK if self.unit == 1 else self.unit
-        found: list[list[Any]] = self.work.sweep(
-            list, lambda chunk, seen: look(chunk, self.quantity(chunk), seen), unit
-        )
+    def sweep(self, look: Callable[[Any, list[Any]], None]) -> list[Any]:
+        """One pass: ``look(chunk, found)`` adds to ``found``; returns all that was found, in order."""
+        found: list[list[Any]] = self.work.sweep(list, look, BLOCK if self.unit == 1 else self.unit)
         return [one for segment in found for one in segment]
+
+    def tallies(self, chunk: Any, asked: list[tuple[int, int, int]]) -> list[Tallied]:
+        """For each (row, low, high). Changes are counted on the way, without laying them all out first."""
+        backend = self.work.backend
+        if self.quantity == backend.magnitudes:
+            return list(backend.tally_changes(chunk, asked))
+        bits = self.quantity(chunk)
+        return [backend.tally(bits[row], low, high) for row, low, high in asked]
 
     def read(self, start: int, count: int) -> Array:
         """uint32 [rows, count]."""
@@ -120,8 +126,8 @@ def _answer(values: _Values, questions: list[_Question]) -> list[Cut]:
 
 
 def _hold(values: _Values) -> Array:
-    def look(_: Any, bits: Any, found: list[Any]) -> None:
-        found.append(np.array(values.work.backend.to_numpy(bits), np.uint32))
+    def look(chunk: Any, found: list[Any]) -> None:
+        found.append(np.array(values.work.backend.to_numpy(values.quantity(chunk)), np.uint32))
 
     return np.concatenate(values.sweep(look), axis=1)
 
@@ -193,13 +199,10 @@ def _bounds(sample: Array, fewer: float, more: float) -> tuple[int, int]:
 def _look(values: _Values, questions: list[_Question]) -> list[Cut | None]:
     """The cuts, None where the bracket does not hold the threshold."""
 
-    def look(chunk: Any, bits: Any, found: list[Any]) -> None:
-        found.append(
-            [
-                _Tally(chunk.start, chunk.count, *values.work.backend.tally(bits[one.row], one.low, one.high))
-                for one in questions
-            ]
-        )
+    asked = [(one.row, one.low, one.high) for one in questions]
+
+    def look(chunk: Any, found: list[Any]) -> None:
+        found.append([_Tally(chunk.start, chunk.count, *each) for each in values.tallies(chunk, asked)])
 
     chunks = values.sweep(look)
     return [_resolve(values, one, [chunk[i] for chunk in chunks]) for i, one in enumerate(questions)]
@@ -255,7 +258,8 @@ def _pin_down(values: _Values, questions: list[_Question]) -> None:
 def _histograms(values: _Values, questions: list[_Question], prefixes: list[int] | None, size: int) -> Array:
     """How many values have each upper part, or each lower part among those with the given upper part."""
 
-    def look(_: Any, bits: Any, found: list[Array]) -> None:
+    def look(chunk: Any, found: list[Array]) -> None:
+        bits = values.quantity(chunk)
         if not found:
             found.append(np.zeros((len(questions), size), np.int64))
         for i, one in enumerate(questions):

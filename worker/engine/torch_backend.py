@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from app.recipe.findings import refuse
+from worker.engine.backend import Tallied
 from worker.engine.dtypes import ITEMSIZE, PARENT_UNSOUND, RESULT_UNSOUND, SEGMENT, Array, keep_freed_memory
 from worker.engine.masks import Cut, Mask, Stream
 from worker.engine.sources import Source
@@ -213,6 +214,10 @@ class TorchBackend:
     def tally(self, bits: Tensor, low: int, high: int) -> tuple[int, int, int, Array]:
         counts = torch.stack([(bits > high).sum(), (bits == high).sum(), (bits == low).sum()]).tolist()
         return (*counts, self.to_numpy(bits[(bits > low) & (bits < high)]))
+
+    def tally_changes(self, chunk: TorchChunk, questions: Sequence[tuple[int, int, int]]) -> list[Tallied]:
+        rows = self.magnitudes(chunk)
+        return [self.tally(rows[row], low, high) for row, low, high in questions]
 
     def histogram(self, bits: Tensor, low_bits: int, prefix: int | None) -> Array:
         upper = bits >> low_bits

@@ -32,6 +32,9 @@ ENTRIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "rows.widen": (*_RAW, "int64", "float32[:,::1]"),
         "select.magnitudes": (*_RAW, "int64", "uint32[:,::1]", _TILES),
         "select.tally": (_BITS, "uint32", "uint32", _BITS, _LONGS),
+        "select.tally_changes": (
+            *_RAW, _LONGS, "uint32[:,::1]", "int64", "uint32[:,::1]", "int64[:,::1]", _TILES,
+        ),
         "shares.agree": (*_RAW, _LONGS, _FLOATS, "int64", "int64", *_OUT, *_ROOM),
         "shares.count_changes": (*_RAW, "float32", "int64", "int64[:,::1]", _TILES),
         "shares.energies": (*_RAW, _LONGS, "int64", "int64", "float64[::1]", *_ROOM),

@@ -30,26 +30,55 @@ def magnitudes(raw: Array, codes: Array, count: int, rows: Array, tiles: Array) 
 
 
 @kernel
-def tally(bits: Array, low: Any, high: Any, inside: Array, counts: Array) -> None:
-    """``counts`` int64 [4]: how many > high, = high, = low, between; the last are collected, in order, in ``inside``.
-
-    ``bits`` and ``inside`` uint32 [count] and [≥ count + 1]. ``low`` < ``high``, or both the same.
-    """
-    above = at_high = at_low = found = np.int64(0)
+def _tally(tile: Array, low: Any, high: Any, inside: Array, counts: Array) -> None:
     first, width = u32(low + u32(1)), u32(high - low - u32(1))
     if low == high:
         width = u32(0)
-    for begin in range(0, bits.shape[0], TILE):
-        tile = bits[begin : begin + TILE]
-        over = highs = lows = within = u32(0)
+    over = highs = lows = within = u32(0)
+    for j in range(tile.shape[0]):
+        over += u32(tile[j] > high)
+        highs += u32(tile[j] == high)
+        lows += u32(tile[j] == low)
+        within += u32(u32(tile[j] - first) < width)
+    counts[0] += over
+    counts[1] += highs
+    counts[2] += lows
+    found = counts[3]
+    if within:
         for j in range(tile.shape[0]):
-            over += u32(tile[j] > high)
-            highs += u32(tile[j] == high)
-            lows += u32(tile[j] == low)
-            within += u32(u32(tile[j] - first) < width)
-        above, at_high, at_low = above + over, at_high + highs, at_low + lows
-        if within:
-            for j in range(tile.shape[0]):
-                inside[found] = tile[j]
-                found += np.int64(u32(tile[j] - first) < width)
-    counts[0], counts[1], counts[2], counts[3] = above, at_high, at_low, found
+            inside[found] = tile[j]
+            found += np.int64(u32(tile[j] - first) < width)
+    counts[3] = found
+
+
+@kernel
+def tally(bits: Array, low: Any, high: Any, inside: Array, counts: Array) -> None:
+    """Adds to ``counts`` int64 [4] how many are > high, = high, = low, and strictly between; those go to ``inside``.
+
+    ``bits`` and ``inside`` uint32 [count] and [≥ count + 1]. ``low`` < ``high``, or both the same.
+    """
+    for begin in range(0, bits.shape[0], TILE):
+        _tally(bits[begin : begin + TILE], low, high, inside, counts)
+
+
+@kernel
+def tally_changes(
+    raw: Array, codes: Array, rows: Array, bounds: Array, count: int, inside: Array, counts: Array, tiles: Array
+) -> int:
+    """The same of |xᵢ − x₀| for several questions: of parent ``rows[q]`` (0 is the first after the base), between
+    ``bounds`` uint32 [q, 2]; into ``inside`` uint32 [q, ≥ count + 1] and ``counts`` int64 [q, 4]."""
+    base, tile = tiles[0], tiles[1]
+    largest = u32(0)
+    for begin in range(0, count, TILE):
+        size = min(TILE, count - begin)
+        delta, here = tile[:size], base[:size]
+        bits = delta.view(np.uint32)
+        largest = max(largest, load(raw, 0, codes[0], begin, here))
+        for i in range(codes.shape[0] - 1):
+            largest = max(largest, load_change(raw, i + 1, codes[i + 1], begin, here, delta))
+            for j in range(bits.shape[0]):
+                bits[j] = u32(bits[j] & MAGNITUDE)
+            for q in range(rows.shape[0]):
+                if rows[q] == i:
+                    _tally(bits, bounds[q, 0], bounds[q, 1], inside[q], counts[q])
+    return PARENT_UNSOUND if largest >= INFINITY else 0
