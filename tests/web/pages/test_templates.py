@@ -14,13 +14,15 @@ from app.jobs.events import Event
 from app.jobs.models import Job
 from app.jobs.store import NewJob, Store
 from app.main import create_app
+from app.recipe.identity import share_token
+from app.recipe.reading import read_recipe
 from app.settings import ROOT, Settings
 from app.web.pages.jobs import event_renderer
 from tests.comparing.made import comparison
 from tests.web.artifacts import finished_job
 from tests.web.comparisons import finished_comparison, waiting_comparison
 from tests.web.conftest import browser
-from tests.web.pages.html import elements, executable
+from tests.web.pages.html import elements, executable, form_of
 
 TEMPLATES = ROOT / "templates"
 FILES = sorted(str(path.relative_to(TEMPLATES)) for path in TEMPLATES.rglob("*.html"))
@@ -103,10 +105,32 @@ def pages(client: TestClient, store: Store) -> list[str]:
         for more in ({}, {"action": "add", "add": "a/b"})
     ]
     found += [client.get("/nowhere", headers=LIVE).text, client.get("/jobs", headers=LIVE).text]
+    found += sharing_pages(client)
     row = store.get(job.removeprefix("/jobs/"))
     assert row is not None
     found.append(event_renderer(client.app)(Event("log", {"text": "x", "at": 1.0}, 1), row))  # type: ignore[arg-type]
     return found
+
+
+def sharing_pages(client: TestClient) -> list[str]:
+    """A link that carries its recipe, lineage, a fork, two tabs with one draft, and an import that fails."""
+    recipe = read_recipe(RECIPE).recipe
+    assert recipe is not None
+    origin = client.post("/recipes/share", data={"recipe": RECIPE}).headers["location"].removeprefix("/r/")
+    fork = client.post("/recipes/share", data={"recipe": RECIPE.replace("0.3", "0.4"), "fork": origin})
+    first = form_of(client.post("/build", data={"recipe": RECIPE, "action": "import"}).text, "build")
+    second = form_of(client.get("/", params={"draft": first["draft"]}).text, "build")
+    client.post("/build", data=second | {"name": "other"}, headers=LIVE)
+    return [
+        client.get("/r").text,
+        client.post("/r", data={"token": share_token(recipe)}).text,
+        client.get(fork.headers["location"]).text,
+        client.post("/recipes/family", data={"recipe": RECIPE}).text,
+        client.post("/drafts/news", data=first, headers=LIVE).text,
+        client.post("/build", data=first | {"name": "mine"}, headers=LIVE).text,
+        client.post("/build/import", data={"published": "x"}, headers=LIVE).text,
+        client.get("/recipes").text,
+    ]
 
 
 def compare_pages(client: TestClient, store: Store, compared: Job) -> list[str]:
