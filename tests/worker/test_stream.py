@@ -17,6 +17,7 @@ from app.library.facts import Library
 from app.library.local import LocalRoots
 from app.recipe.findings import Refused
 from app.storage.base import Manifest
+from tests.support.adapters import factors, write_adapter
 from tests.support.hub import StandInHub
 from tests.support.hub_faults import limited
 from tests.worker.quiet import Quiet, plan_of
@@ -34,12 +35,25 @@ base_model: org/one
 models:
 - {model: org/two, parameters: {weight: 1, density: 0.4}}
 """
+STAGES = """\
+name: mixed
+merge_method: linear
+models:
+- {model: org/one, parameters: {weight: 1}}
+- {model: org/two, parameters: {weight: 1}}
+---
+merge_method: slerp
+base_model: org/one
+models: [{model: org/one}, {model: mixed}]
+parameters: {t: 0.4}
+"""
 SUBSET = """\
 merge_method: passthrough
 slices:
 - sources: [{model: org/two, layer_range: [0, 2]}]
 - sources: [{model: org/two, layer_range: [1, 2]}]
 """
+RECIPES = (LINEAR, TIES, STAGES, SUBSET)
 WEIGHTS = r"resolve/.*\.safetensors$"
 
 
@@ -99,7 +113,7 @@ def bench(hub: StandInHub, tmp_path: Path) -> Iterator[Bench]:
 def undisturbed(hub: StandInHub, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Manifest]:
     """What the recipes give when the parents are stored."""
     bench = Bench(hub, tmp_path_factory.mktemp("undisturbed"))
-    made = {text: bench.merge(text, stream=False, name=str(i)) for i, text in enumerate((LINEAR, TIES, SUBSET))}
+    made = {text: bench.merge(text, stream=False, name=str(i)) for i, text in enumerate(RECIPES)}
     assert bench.stored()
     bench.library.close()
     return made
@@ -109,7 +123,7 @@ def weights_sent(hub: StandInHub) -> int:
     return sum(entry.sent for entry in hub.requests("safetensors") if entry.status in (200, 206) and entry.range)
 
 
-@pytest.mark.parametrize("recipe", [LINEAR, TIES, SUBSET])
+@pytest.mark.parametrize("recipe", RECIPES, ids=["linear", "ties", "stages", "subset"])
 def test_the_same_bytes_as_from_stored_parents_and_nothing_stored(
     recipe: str, bench: Bench, undisturbed: dict[str, Manifest]
 ) -> None:
@@ -307,6 +321,16 @@ def test_joined_vocabularies_read_their_rows_from_afar(
     bench.hub.add("org/grown", files)
     recipe = LINEAR.replace("org/two", "org/grown") + "tokenizer: {source: union}\n"
     assert bench.merge(recipe, stream=True) == bench.merge(recipe, stream=False, name="stored")
+
+
+def test_adapters_are_read_from_afar_too(bench: Bench, tmp_path: Path) -> None:
+    tensors = factors("model.layers.3.self_attn.q_proj", 128, 128, seed=1)
+    adapter = write_adapter(tmp_path / "adapter", tensors)
+    bench.hub.add("org/lora", {path.name: path.read_bytes() for path in adapter.iterdir()})
+    recipe = LINEAR.replace("org/two", "org/one+org/lora")
+    streamed = bench.merge(recipe, stream=True)
+    assert bench.stored() == []
+    assert bench.merge(recipe, stream=False, name="stored") == streamed
 
 
 def test_a_merge_begins_with_the_files_that_are_here(

@@ -94,6 +94,8 @@ class RemoteFile:
             size = min(len(into) - done, part.end - part.begin - begin)
             self._streams.read(part, into[done : done + size], begin)
             done += size
+        if done < len(into):
+            raise ValueError(f"bytes of {self.remote.file.name} are read that were not expected")
 
     def release(self, begin: int, end: int) -> None:
         for part in self._covering(begin, end):
