@@ -11,6 +11,8 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, Page
 
+from app.recipe.identity import share_token
+from app.recipe.reading import read_recipe
 from tests.browser.conftest import Running, shot
 
 pytestmark = pytest.mark.browser
@@ -36,6 +38,10 @@ def pages(app: Running) -> dict[str, str]:
     headers = {"Origin": app.url}
     job = httpx2.post(f"{app.url}/api/jobs", json={"recipe": RECIPE, "seed": 0}, timeout=60).json()["id"]
     shared = httpx2.post(f"{app.url}/recipes/share", data={"recipe": RECIPE}, headers=headers).headers["location"]
+    misspelt = {"recipe": RECIPE.replace("ties", "tise"), "fork": shared.removeprefix("/r/")}
+    draft = httpx2.post(f"{app.url}/drafts", data=misspelt, headers=headers).headers["location"]
+    recipe = read_recipe(RECIPE).recipe
+    assert recipe is not None
     return {
         "build": "/",
         "build-recipe": f"/?shared={shared.removeprefix('/r/')}",
@@ -45,6 +51,8 @@ def pages(app: Running) -> dict[str, str]:
         "model": "/models/view?ref=weavers/tiny-base",
         "recipes": "/recipes",
         "shared": shared,
+        "shared-in-its-link": f"/r#{share_token(recipe)}",
+        "draft-misspelt": draft,
         "api": "/api",
         "methods": "/methods",
         "limits": "/limits",
