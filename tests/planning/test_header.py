@@ -115,7 +115,7 @@ def bytes_changed(content: bytes, data: st.DataObject) -> bytes:
 
 
 @given(entries, texts, st.data())
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_changed_bytes_are_never_accepted_where_the_library_refuses(tensors: dict, metadata: dict, data):
     content = bytes_changed(build(tensors, metadata), data)
     if we_accept(content):
@@ -129,7 +129,7 @@ odd = st.one_of(
 
 
 @given(entries.filter(bool), st.data())
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_changed_values_are_never_accepted_where_the_library_refuses(tensors: dict, data):
     content = build(tensors, {})
     length = header_length(content[:8], "x", len(content))
