@@ -53,6 +53,16 @@ def register(add: Add) -> None:
     )  # fmt: skip
     one.add_argument("--seed", type=int, default=0, help="for DARE; 0 without")
     _common(one)
+    one = add("extract-lora", extract_lora, "Make a LoRA adapter of what a fine-tune changed in its base.")
+    one.add_argument("tuned", metavar="FINETUNE", help="a folder, local:root/name or a Hub id")
+    one.add_argument("base", metavar="BASE", help="the model it was made from")
+    one.add_argument("out", type=Path, metavar="OUT_DIR", help="new or empty folder for the result")
+    one.add_argument("--rank", type=_whole, required=True, help="of every module, at most")
+    one.add_argument(
+        "--max-error", type=_share, help="less rank where so much of a change may be missing; 0.1 is a tenth of it"
+    )
+    one.add_argument("--seed", type=int, default=0, help="for the random projection; 0 without")
+    _common(one)
 
 
 def merge_adapters(asked: argparse.Namespace, library: Library, token: str | None, bar: Bar) -> Report:
@@ -84,6 +94,34 @@ def merge_adapters(asked: argparse.Namespace, library: Library, token: str | Non
     return Report(
         made.findings, tuple(lines), {"ranks": dict(made.ranks), "kept": dict(made.kept), **manifest.as_dict()}
     )
+
+
+def extract_lora(asked: argparse.Namespace, library: Library, token: str | None, bar: Bar) -> Report:
+    """Raises Refused or OSError."""
+    from worker.adapter_folders import Inputs, models_of, opened, publish_adapter
+    from worker.lora.card import extracted_card
+    from worker.lora.extracting import Wish, extract
+
+    models = models_of((asked.tuned, asked.base), library, token)
+    inputs = Inputs.of(models.with_adapters)
+    folders = inputs.fetched(library, token, asked.out, bar)
+    tuned, base = models.facts
+    bar.begin("Extracting", sum(one.nbytes for one in tuned.tensors.values()))
+    wish = Wish(asked.rank, asked.max_error, asked.seed, asked.dtype)
+    with opened(models, folders) as sources:
+        made = extract(tuned, base, sources, wish, bar.at)
+    files = {**made.files, "README.md": extracted_card(asked.out.name, tuned, base, asked.rank).encode()}
+    manifest = publish_adapter(asked.out, files, {"rank": asked.rank, "seed": asked.seed}, inputs.parents)
+    saved = f", {len(made.saved)} saved whole" if made.saved else ""
+    lines = [f"{asked.out}: LoRA on {len(made.ranks)} modules{saved}, {manifest.size:,} bytes"]
+    if made.kept:
+        least = min(made.kept, key=lambda name: made.kept[name])
+        middle = sorted(made.kept.values())[len(made.kept) // 2]
+        lines.append(
+            f"Kept of a module's change: half have {middle:.1%} or more; least {made.kept[least]:.1%}, {least}."
+        )
+    data = {"ranks": dict(made.ranks), "kept": dict(made.kept), "saved": list(made.saved), **manifest.as_dict()}
+    return Report(made.findings, tuple(lines), data)
 
 
 def _common(parser: argparse.ArgumentParser) -> None:

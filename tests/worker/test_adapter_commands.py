@@ -11,6 +11,7 @@ import pytest
 from app.storage.local import read_manifest
 from tests.support.adapters import factors, product, write_adapter
 from tests.support.checkpoints import read_tensors
+from tests.support.tiny_models import make_tiny
 from worker.cli import OK, REFUSED, main
 
 
@@ -66,6 +67,29 @@ def test_what_cannot_be_done_is_refused(home: Path, capsys: pytest.CaptureFixtur
     assert main(["merge-adapters", *words, "--json"]) == REFUSED
     assert [one["code"] for one in json.loads(capsys.readouterr().out)["findings"]] == [code]
     assert not (home / "out").exists() and not (home / "out.unfinished").exists()
+
+
+def test_an_adapter_is_extracted(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = make_tiny(home / "base", seed=1, layers=1)
+    make_tiny(home / "tuned", seed=2, base=base)
+    assert main(["extract-lora", "tuned", "base", "out", "--rank", "4", "--dtype", "bfloat16"]) == OK
+    told = capsys.readouterr().out
+    assert "out: LoRA on 7 modules, 5 saved whole" in told and "least" in told
+    assert "of rank 4 at most" in (home / "out" / "README.md").read_text()
+    assert (home / "out" / "adapter_model.safetensors").stat().st_size < 100_000
+    assert main(["extract-lora", "tuned", "base", "again", "--rank", "2", "--max-error", "0.01", "--json"]) == OK
+    report = json.loads(capsys.readouterr().out)
+    assert set(report["ranks"].values()) == {2} and [one["code"] for one in report["findings"]] == ["error-too-large"]
+
+
+def test_a_model_with_an_adapter_gives_it_back(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_tiny(home / "base", seed=1, layers=1)
+    q = "model.layers.0.self_attn.q_proj"
+    write_adapter(home / "lora", factors(q, 32, 32, 2), r=2)
+    assert main(["extract-lora", "base+lora", "base", "out", "--rank", "8", "--max-error", "0.001"]) == OK
+    assert json.loads((home / "out" / "adapter_config.json").read_text())["r"] == 2
+    assert main(["extract-lora", "one", "base", "other", "--rank", "8"]) == REFUSED
+    assert "is an adapter, which needs the model it was made for" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["--density", "0"], ["--rank", "0"], ["--weights", "a"], ["--method", "magic"]])

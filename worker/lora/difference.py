@@ -1,0 +1,101 @@
+"""What a fine-tune changed, tensor by tensor: which of it becomes LoRA, and which is saved whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from app.planning.facts import MERGEABLE, ModelFacts, TensorFacts
+from app.planning.layers import position
+from app.planning.ledger import listed
+from app.planning.module_names import EMBEDDINGS, HEAD, outside_layers
+from app.planning.strict_json import short
+from app.recipe.findings import Finding, Refused, refuse
+
+Kind = Literal["lora", "whole"]
+_TABLES = ("embed", "relative_attention_bias", "wpe", "wte")
+"""In the names of matrices that are looked up by row, inside the layers."""
+_CONV1D = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
+"""Model types whose linear layers hold [inputs, outputs]."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One tensor of both models. ``base`` is None where only the fine-tune has it."""
+
+    name: str
+    tuned: TensorFacts
+    base: TensorFacts | None
+    kind: Kind
+
+    @property
+    def module(self) -> str:
+        return self.name.rpartition(".")[0]
+
+
+@dataclass
+class Difference:
+    pairs: list[Pair] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+
+def compare(tuned: ModelFacts, base: ModelFacts) -> Difference:
+    """Raises Refused when the two are not of one make."""
+    shared = tuned.tensors.keys() & base.tensors.keys()
+    if len(shared) * 2 < max(len(tuned.tensors), len(base.tensors)):
+        raise refuse(
+            "different-architecture", tuned.ref, f"Only {len(shared)} tensors have the same name in both models.",
+            "Name a fine-tune and the model it was made from.",
+        )  # fmt: skip
+    found = Difference()
+    errors: list[Finding] = []
+    apart: list[str] = []
+    for name, one in tuned.tensors.items():
+        other = base.tensors.get(name)
+        if one.dtype not in MERGEABLE:
+            continue
+        if other is not None and other.shape != one.shape and not _grew(one, other):
+            errors.append(_unlike(name, one, other, tuned, base))
+        elif not name.endswith((".weight", ".bias")):
+            apart.append(name)
+        else:
+            found.pairs.append(Pair(name, one, other, _kind(name, one, other)))
+    if errors:
+        raise Refused(errors[:3])
+    found.findings += _remarks(apart, base.tensors.keys() - tuned.tensors.keys(), tuned, base)
+    return found
+
+
+def is_transposed(model: ModelFacts) -> bool:
+    return model.config.get("model_type") in _CONV1D
+
+
+def _kind(name: str, one: TensorFacts, other: TensorFacts | None) -> Kind:
+    if other is None or len(one.shape) != 2 or not name.endswith(".weight") or one.shape != other.shape:
+        return "whole"
+    if position(name).layer is None and outside_layers(name) in (EMBEDDINGS, HEAD):
+        return "whole"
+    return "whole" if any(word in name.lower() for word in _TABLES) else "lora"
+
+
+def _grew(one: TensorFacts, other: TensorFacts) -> bool:
+    """A matrix with a row for each token, of a model that added tokens."""
+    tokens = position(one.name).layer is None and outside_layers(one.name) in (EMBEDDINGS, HEAD)
+    return tokens and one.shape[1:] == other.shape[1:]
+
+
+def _unlike(name: str, one: TensorFacts, other: TensorFacts, tuned: ModelFacts, base: ModelFacts) -> Finding:
+    sizes = [" × ".join(map(str, tensor.shape)) for tensor in (one, other)]
+    text = f"{short(name)} is {sizes[0]} in {tuned.ref} and {sizes[1]} in {base.ref}."
+    return Finding("error", "shape-mismatch", short(name), text, "Name a fine-tune and the model it was made from.")
+
+
+def _remarks(apart: list[str], gone: set[str], tuned: ModelFacts, base: ModelFacts) -> Iterator[Finding]:
+    if apart:
+        text = f"{listed([short(name) for name in apart])}: no weight or bias of a module, so no adapter can hold it."
+        fix = "If it changed, that change is not in the result."
+        yield Finding("warning", "not-in-an-adapter", tuned.ref, text, fix)
+    if gone:
+        text = f"{base.ref} has {listed([short(name) for name in sorted(gone)])}, and {tuned.ref} has not."
+        yield Finding("warning", "left-out", tuned.ref, text, "The adapter leaves it as it is.")
