@@ -180,25 +180,43 @@ def _set_brackets(values: _Values, questions: list[_Question]) -> None:
     pieces = np.stack([values.read(start, size) for start in sorted(starts)], axis=1)
     for one in questions:
         piece = pieces[one.row]
-        share = one.wanted / total
-        ((middle, _),) = select(piece.ravel(), [min(max(1, round(share * piece.size)), piece.size)])
+        sample, share = _Sample(piece.ravel()), one.wanted / total
+        middle = sample.from_top(min(max(1, round(share * piece.size)), piece.size))
         between = (piece > middle).mean(axis=1).std() / np.sqrt(len(piece))
         alone = np.sqrt(share * (1 - share) / piece.size)
         half = min(_WIDEST, _SIGMAS * max(between, alone) + 2 / piece.size)
-        one.low, one.high = _bounds(piece.ravel(), share - half, share + half)
+        one.low, one.high = _bounds(sample, share - half, share + half)
 
 
-def _bounds(sample: Array, fewer: float, more: float) -> tuple[int, int]:
+def _bounds(sample: _Sample, fewer: float, more: float) -> tuple[int, int]:
     """(low, high): the values at the shares ``more`` and ``fewer`` from the top; 0 or the largest of all beyond."""
     high, low = int(fewer * sample.size), int(more * sample.size) + 1
-    ranks = [rank for rank in (high, low) if 1 <= rank <= sample.size]
-    found = [bits for bits, _ in select(sample, ranks)]
-    return found.pop() if low in ranks else 0, found.pop() if high in ranks else NEVER - 1
+    return (
+        sample.from_top(low) if 1 <= low <= sample.size else 0,
+        sample.from_top(high) if 1 <= high <= sample.size else NEVER - 1,
+    )
+
+
+class _Sample:
+    """``values`` uint32 [count], sorted as far as it is asked. NumPy sorts 16 bits several times faster than 32."""
+
+    def __init__(self, values: Array) -> None:
+        self.size = values.size
+        self._values = values
+        self._upper = (values >> np.uint32(_LOW_BITS)).astype(np.uint16)
+        self._sorted = np.sort(self._upper, kind="stable")
+
+    def from_top(self, rank: int) -> int:
+        """The value with this rank, the largest having rank 1."""
+        place = self.size - rank
+        digit = self._sorted[place]
+        lower = self._values[self._upper == digit] & np.uint32((1 << _LOW_BITS) - 1)
+        before = int(np.searchsorted(self._sorted, digit))
+        return int(digit) << _LOW_BITS | int(np.sort(lower.astype(np.uint16), kind="stable")[place - before])
 
 
 def _look(values: _Values, questions: list[_Question]) -> list[Cut | None]:
     """The cuts, None where the bracket does not hold the threshold."""
-
     asked = [(one.row, one.low, one.high) for one in questions]
 
     def look(chunk: Any, found: list[Any]) -> None:
