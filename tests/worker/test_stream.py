@@ -24,7 +24,7 @@ from tests.worker.quiet import Quiet, plan_of
 from tests.worker.rig import RECIPE
 from worker.engine import execute
 from worker.engine.execute import Written
-from worker.steps import remote_file, stream
+from worker.steps import remote_file, stream, supply
 from worker.steps.check import needed
 from worker.steps.checkpoint import Order, make_checkpoint
 
@@ -215,6 +215,16 @@ def test_what_cannot_be_had_ends_the_merge_with_the_reason(fault: dict, code: st
         bench.merge(LINEAR, stream=True)
     assert refused.value.findings[0].code == code
     assert not (bench.folder / "out").exists()
+
+
+def test_a_line_that_cannot_even_be_opened(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> None:
+        raise OSError("no certificates")
+
+    monkeypatch.setattr(bench.client.transport, "async_client", broken)
+    monkeypatch.setattr(supply, "fetch", lambda needs, *_, **__: tuple(bench.folder for _ in needs.parents))
+    with pytest.raises(OSError, match="no certificates"):
+        bench.merge(LINEAR, stream=True)
 
 
 def test_a_file_that_changes_under_the_same_commit_is_noticed(

@@ -143,8 +143,12 @@ class Streams:
     # The thread's side
 
     def _run(self) -> None:
-        with suppress(asyncio.CancelledError):
+        try:
             self._loop.run_until_complete(self._main)
+        except asyncio.CancelledError:
+            pass
+        except BaseException as problem:  # noqa: BLE001  whoever reads gets it
+            self._fail(problem)
 
     async def _fetch_all(self) -> None:
         async with self._hub.transport.async_client(self._hub.fetching) as client, asyncio.TaskGroup() as group:
