@@ -87,7 +87,6 @@ class Rule:
 
 
 _NAMES = tuple(question.name for question in QUESTIONS)
-_CARRY = "transfer" if "transfer" in METHODS else "task_arithmetic"
 _STACK = Pick("passthrough", "It takes layers as they are, in any order, from one model or from several of one shape.")
 _LOSES = "Stacks come out broken more often than not until they are trained further."
 _STRANGERS = (
@@ -104,8 +103,8 @@ RULES = (
     )),
     Rule(ANY, ANY, "stack", Advice((_STACK,), f"{_LOSES} A ready recipe to start from: Depth up-scaling.")),
     Rule("one", "shared", "carry", Advice(
-        (Pick(_CARRY, "It adds what the fine-tune learnt, its difference from its base, to another model."),),
-        "The other model has to come from the same base; add it as the one that receives.",
+        (Pick("transfer", "It adds what the fine-tune learnt, its difference from its base, to another model."),),
+        "The other model has to come from the same base. Put it first: the first model receives.",
     )),
     Rule("one", "shared", ANY, Advice(
         (Pick("slerp", "With its own base as the second model it takes a fine-tune a step back, which often returns "
@@ -123,8 +122,8 @@ RULES = (
         "Write every parent as model+adapter; the model itself is the base.",
     )),
     Rule("adapters", "shared", "carry", Advice(
-        (Pick(_CARRY, "The adapter's change goes onto your model, as strongly as you say."),),
-        "Your model has to come from the adapter's base, or the change means nothing to it.",
+        (Pick("transfer", "The adapter's change goes onto your model, as strongly as you say."),),
+        "Your model has to come from the adapter's base. Put it first: the first model receives.",
     )),
     Rule("adapters", "unsure", ANY, Advice(
         (), "An adapter only fits the model it was trained on: base_model_name_or_path in its adapter_config.json.",
@@ -152,8 +151,8 @@ RULES = (
          Pick("task_arithmetic", "Simpler, and often as good; try it too, with smaller weights.")),
     )),
     Rule(ANY, "shared", "carry", Advice(
-        (Pick(_CARRY, "It adds what one fine-tune learnt, its difference from the base, to the model that you name."),),
-        "Start with a weight of one; lower it if the receiving model forgets what it could do.",
+        (Pick("transfer", "It adds what one fine-tune learnt, its difference from the base, to the first model."),),
+        "Start with a weight of one; lower it if the first model forgets what it could do.",
     )),
     Rule("two", "unsure", "blend", Advice(
         (Pick("slerp", "It needs no base to be named, and shows quickly whether the two go together."),), _FIND_BASE,

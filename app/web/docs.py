@@ -18,7 +18,7 @@ from app.web.static_files import Static, asset_folder
 FOLDER = ROOT / "docs"
 _THREADS = {"base": "#8a93a0", "A": "#128a7d", "B": "#db831b", "C": "#7453e5"}
 _STYLE = """
-text { font: 10px Inter, system-ui, sans-serif; fill: #5a616d; }
+text { font: 10px Inter, system-ui, sans-serif; fill: #5a616d; paint-order: stroke; stroke: #fff; stroke-width: 3px; }
 .strong { fill: #181d27; font-weight: 650; }
 .line { fill: none; stroke: #181d27; stroke-width: 2; stroke-linecap: round; stroke-linejoin: round; }
 .arrow { fill: #181d27; }

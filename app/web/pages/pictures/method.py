@@ -37,7 +37,8 @@ def example(method: Method) -> MethodPicture | None:
     them."""
     values = ({"weight": 0.55}, {"weight": 0.6}, {"weight": 0.45})
     parents = [Parent(letter, {"density": 0.5, **one}) for letter, one in zip("ABC", values, strict=True)]
-    return draw(method.name, parents[: method.max_parents], _EXAMPLES.get(method.name, {}), base_letter="A")
+    shown = 2 if method.name == "transfer" else method.max_parents
+    return draw(method.name, parents[:shown], _EXAMPLES.get(method.name, {}), base_letter="A")
 
 
 _EXAMPLES: Mapping[str, Mapping[str, float]] = {

@@ -120,7 +120,7 @@ def _place(origin_label: str, parents: Sequence[Parent], points: Sequence[Point]
 def _clear(merged: Arrow, others: Sequence[Arrow]) -> Arrow:
     """The merged arrow with its label lifted off the others' labels and tips."""
     for one in others:
-        if abs(one.ly - merged.ly) < 11 and -10 < one.lx - merged.lx < 48:
+        if abs(one.ly - merged.ly) < 11 and -10 < one.lx - merged.lx < 62:
             return replace(merged, ly=round(one.ly - 12, 1))
     return merged
 
