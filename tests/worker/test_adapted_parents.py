@@ -217,3 +217,27 @@ def test_the_real_specialist_is_its_adapter_on_the_base(tmp_path: Path):
         assert (gap <= np.abs(wanted[name]) * 2**-7 + 1e-30).all(), name
         unlike += int(np.count_nonzero(gap))
     assert unlike < 2e-4 * sum(one.size for one in got.values())
+
+
+def test_streamed_from_the_hub_the_bytes_are_the_same(disk: Path, tmp_path: Path):
+    """DoRA reads each matrix twice, and factors in pieces: all of it from what was announced."""
+    tensors: dict[str, np.ndarray] = {}
+    for name in NAMES:
+        outputs, inputs = MODULES[name.split(".", 3)[3]]
+        magnitude = {f"{name}.lora_magnitude_vector": np.linspace(0.5, 2, outputs, dtype=np.float32)}
+        tensors |= factors(name, outputs, inputs, seed=9) | magnitude
+    write_adapter(disk / "dora", tensors, use_dora=True)
+    text = recipe(METHODS["ties"], ["org/base", "org/base+org/dora", "org/base+org/lora1"])
+    with StandInHub(tmp_path / "hub") as hub:
+        for name in ("base", "dora", "lora1"):
+            hub.add(f"org/{name}", {path.name: path.read_bytes() for path in (disk / name).iterdir()})
+        library = Library(HubClient(hub.endpoint, tmp_path / "cache"), LocalRoots({}))
+        streamed = made(text, library, tmp_path / "streamed", stream=True)
+        assert not list((tmp_path / "cache").rglob("*.safetensors"))
+        library.close()
+    local = Library(None, LocalRoots({"d": disk}))
+    wanted = read_tensors(made(text.replace("org/", "local:d/"), local, tmp_path / "local"))
+    local.close()
+    got = read_tensors(streamed)
+    for name, values in wanted.items():
+        np.testing.assert_array_equal(got[name], values)
