@@ -34,6 +34,8 @@ class Preflight:
     plan: Plan | None = None
     estimate: Estimate | None = None
     facts: Mapping[ModelRef, ModelFacts] = field(default_factory=lambda: MappingProxyType({}))
+    unsettled: bool = False
+    """Something is still being measured: who asks again will know more."""
 
     @property
     def ok(self) -> bool:
@@ -44,7 +46,7 @@ def preflight(text: str, library: Library, *, seed: int | None = None, token: st
     """Check a recipe text against its parents' headers. Never raises for what people can get wrong."""
     reading = read_recipe(text)
     if reading.recipe is None:
-        return Preflight(None, _sorted(reading.findings))
+        return Preflight(None, by_level(reading.findings))
     return preflight_recipe(reading.recipe, library, seed=seed, token=token, found=reading.findings)
 
 
@@ -60,13 +62,13 @@ def preflight_recipe(
     facts, problems = gather_facts(recipe, library, token)
     findings = (*found, *problems)
     if problems:
-        return Preflight(recipe, _sorted(findings), facts=facts)
+        return Preflight(recipe, by_level(findings), facts=facts)
     findings = (*findings, *(remark for one in facts.values() for remark in one.remarks), *check(recipe, facts))
     try:
         plan = make_plan(recipe, facts, seed=seed)
     except Refused as problem:
-        return Preflight(recipe, _sorted((*findings, *problem.findings)), facts=facts)
-    findings = _sorted((*findings, *plan.findings))
+        return Preflight(recipe, by_level((*findings, *problem.findings)), facts=facts)
+    findings = by_level((*findings, *plan.findings))
     return Preflight(recipe, findings, plan, estimate(plan), facts)
 
 
@@ -101,6 +103,6 @@ def _is_settled(document: Recipe, facts: Mapping[ModelRef, ModelFacts]) -> bool:
     return is_settled(document, Parents.of(parents, facts))
 
 
-def _sorted(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+def by_level(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """Errors first, each remark once."""
     return tuple(sorted(dict.fromkeys(findings), key=lambda finding: _LEVELS.index(finding.level)))

@@ -21,6 +21,8 @@ from worker.explain import explain
 from worker.sizes import gigabytes
 
 if TYPE_CHECKING:
+    from app.library.facts import Library
+    from app.preflight import Preflight
     from app.settings import Settings
 
 OK, REFUSED, USAGE, FAILED = 0, 1, 2, 3
@@ -86,16 +88,26 @@ def _check(asked: argparse.Namespace) -> int:
     except Refused as problem:
         return _refused(problem.findings, asked.json, USAGE)
     estimate = asdict(looked.estimate) if looked.estimate else None
+    findings = (*looked.findings, *_apart(looked, library))
     if asked.json:
-        _say(json.dumps({"findings": [one.as_dict() for one in looked.findings], "estimate": estimate}, indent=2))
+        _say(json.dumps({"findings": [one.as_dict() for one in findings], "estimate": estimate}, indent=2))
     else:
-        for finding in looked.findings:
+        for finding in findings:
             _say(str(finding))
             for change in finding.changes:
                 _say(f"  {change}")
         for name, value in (estimate or {}).items():
             _say(f"{name.replace('_', ' ')}: {_readable(name, value)}")
     return REFUSED if has_errors(looked.findings) or looked.plan is None else OK
+
+
+def _apart(looked: Preflight, library: Library) -> tuple[Finding, ...]:
+    """How far apart the parents are, as far as a few seconds tell."""
+    from app.kinship import how_far_apart
+
+    if looked.recipe is None or looked.plan is None:
+        return ()
+    return how_far_apart(looked.recipe, looked.facts, library, patience=3.0, token=_token())[0]
 
 
 def _convert(asked: argparse.Namespace) -> int:

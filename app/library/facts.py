@@ -21,6 +21,7 @@ from pathlib import Path
 from app.hub.client import HubClient, ModelHit, RepoInfo, token_key
 from app.hub.fading import Fading
 from app.library.card import CARD, LONGEST, licence_and_bases
+from app.library.distances import Distances
 from app.library.headers import Contents, ModelFiles, Piece, read_adapter, read_model, read_text
 from app.library.local import LocalFiles, LocalRoots
 from app.library.remote import HubFiles
@@ -66,8 +67,10 @@ class Library:
         self._local_ids: Fading[tuple[FileFacts, ...]] = Fading(_FOREVER, most=64)
         self._tokenizers: Fading[str] = Fading(ASK_AGAIN * 10, most=8)
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="headers")
+        self.distances = Distances()
 
     def close(self) -> None:
+        self.distances.close()
         self._pool.shutdown(wait=False)
         if self.hub is not None:
             self.hub.close()

@@ -7,24 +7,32 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from app.kinship import how_far_apart
 from app.library.facts import Library
 from app.planning.estimate import Estimate
-from app.preflight import Preflight, preflight
+from app.preflight import Preflight, by_level, preflight
 from app.recipe.findings import Finding
 from app.settings import Settings
 from app.web.rendering import byte_size, short_number
 
 
-def check(text: str, library: Library, settings: Settings, *, seed: int | None = None) -> Preflight:
+def check(
+    text: str, library: Library, settings: Settings, *, seed: int | None = None, patience: float | None = None
+) -> Preflight:
     """What the page, the API and the submit button know about a recipe before a byte of weights is fetched.
 
-    Never raises for what people can get wrong. Slow (it reads headers over the network): call it in a thread.
+    ``patience``: seconds to wait at most for how far apart the parents are; without it nobody asks. Never raises for
+    what people can get wrong. Slow (it reads headers over the network): call it in a thread.
     """
     checked = preflight(text, library, seed=seed)
-    if checked.estimate is None:
+    if checked.estimate is None or checked.recipe is None:
         return checked
     beyond = (*_too_many_parameters(checked.estimate, settings), *_disk_full(checked.estimate, library, settings))
-    return replace(checked, findings=(*beyond, *checked.findings))
+    if patience is None:
+        return replace(checked, findings=(*beyond, *checked.findings))
+    told, settled = how_far_apart(checked.recipe, checked.facts, library, patience=patience)
+    findings = by_level((*beyond, *checked.findings, *told))
+    return replace(checked, findings=findings, unsettled=not settled)
 
 
 def _too_many_parameters(estimate: Estimate, settings: Settings) -> Iterator[Finding]:

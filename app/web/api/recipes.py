@@ -14,6 +14,8 @@ from app.web.submitting import MAX_SEED
 
 router = APIRouter(prefix="/api/recipes", tags=["recipes"])
 
+PATIENCE = 1.0
+"""Seconds to wait for how far apart the parents are; a second time it is known."""
 _YAML_BODY = {
     "requestBody": {
         "required": True,
@@ -33,7 +35,7 @@ def check_recipe(
 
     The estimate is null while there are errors. Sizes are bytes, times seconds.
     """
-    checked = check(text, library, settings, seed=seed)
+    checked = check(text, library, settings, seed=seed, patience=PATIENCE)
     return {
         "findings": findings_json(checked.findings),
         "estimate": asdict(checked.estimate) if checked.estimate else None,

@@ -45,7 +45,8 @@ class BuildPage:
     """The context ``build`` of ``pages/build.html`` and its partials.
 
     ``text`` is the recipe's YAML, the state of the page; ``waiting``: the models' headers are still to be read, a
-    second request will; ``broken``: the YAML cannot be read, so there is no form; ``key`` makes a double click one job;
+    second request will; ``unsettled``: something is still being measured, and the page asks again; ``broken``: the YAML
+    cannot be read, so there is no form; ``key`` makes a double click one job;
     ``saved`` is the draft on this server that it is; ``offer`` one that an empty page offers to go on with.
     """
 
@@ -57,6 +58,7 @@ class BuildPage:
     parents: tuple[ParentCard, ...]
     base_index: int | None
     waiting: bool
+    unsettled: bool
     broken: bool
     reshaped: bool
     problems: Mapping[str, str]
@@ -149,6 +151,7 @@ def build_page(
         parents=parent_cards(form, facts),
         base_index=next((one.index for one in form.parents if one.is_base), None),
         waiting=draft.recipe is not None and bool(form.parents) and checked is None,
+        unsettled=checked is not None and checked.unsettled,
         broken=draft.broken,
         reshaped=draft.reshaped,
         problems={_field(finding): finding.text for finding in draft.problems if finding.where},

@@ -20,6 +20,11 @@ from app.web.pages.posted import Fields
 from app.web.pages.workers import workers_pill
 from app.web.rendering import wants_partial
 
+BESIDE = 0.05
+"""Seconds that an answer to a script waits for what is still being measured: the page asks again."""
+NO_SECOND_TIME = 1.0
+"""The same where no script runs, so that nobody will ask again."""
+
 
 @dataclass
 class Desk:
@@ -41,7 +46,9 @@ class Desk:
         if any(finding.level == "error" for finding in draft.findings):
             facts, problems = gather_facts(draft.recipe, self.services.library, None)
             return Preflight(draft.recipe, (*draft.findings, *problems), facts=facts)
-        return check(draft.text, self.services.library, self.services.settings)
+        return check(
+            draft.text, self.services.library, self.services.settings, patience=BESIDE if self.live else NO_SECOND_TIME
+        )
 
     def keep(self, draft: Draft, fields: Fields) -> Saved:
         """Write the draft down on this server."""

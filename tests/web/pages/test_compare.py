@@ -172,3 +172,16 @@ def test_however_deep_the_page_stays_light(database: Sessions, layers: int) -> N
     assert [row.label for row in rows] == [str(layer) for layer in reversed(range(layers))]
     assert all(bool(cell.text) == (layers == 3) for row in rows for cell in row.cells)
     assert view.picture.height < 1000
+
+
+def test_how_far_apart_the_parents_are_is_told_before_the_merge(online: TestClient) -> None:
+    recipe = "merge_method: ties\nbase_model: loom/base\nmodels:\n"
+    recipe += "".join(
+        f"- {{model: loom/{one}, parameters: {{weight: 1, density: 0.5}}}}\n" for one in ("code", "prose")
+    )
+    told = online.post("/api/recipes/check", content=TIES).json()["findings"]
+    assert [one["code"] for one in told if one["code"] == "close-kin"], told
+    live = {"HX-Request": "true", "HX-Request-Type": "partial"}
+    page = online.post("/build/check", data={"recipe": TIES}, headers=live).text
+    assert "loom/code differs from loom/base by" in page
+    assert "measuring" not in page
