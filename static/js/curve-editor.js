@@ -5,9 +5,11 @@ import { parse, place, resample, SHAPES, snap, text, valueAt, words } from "./cu
 
 const TYPED = "…";
 const ALL = "all";
+const ROWS = /^(?:layers? )?(\d+)(?: ?[-–] ?(\d+))?$/;
 const KEYS = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 };
 // What is shown stays chosen when the page replaces the element.
-const chosen = { parameter: "", filter: "", line: "0" };
+const chosen = { parameter: "", filter: "", label: "", line: "0" };
+const AND = "|"; // between filters of several layers
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low ?? -Infinity), high ?? Infinity);
 
@@ -55,7 +57,7 @@ customElements.define("curve-editor", class extends HTMLElement {
     // Not on the drawing: one that listens for focus takes it.
     on(this, "keydown", (event) => event.target.matches(".anchor") && this.key(event));
     on(this, "focusin", ({ target }) => target.matches(".anchor") && this.turn(target.line));
-    on(this.room, "click", (event) => this.column(event.target.closest(".plot > text")?.textContent));
+    on(this.room, "click", (event) => event.target.closest(".plot") && this.pointed(event));
     on(this.room, "pointermove", (event) => this.point(event));
     on(this.room, "pointerleave", () => this.point());
     on(document, "input", (event) => event.target.name && this.show());
@@ -73,7 +75,7 @@ customElements.define("curve-editor", class extends HTMLElement {
   // A line's own values, or those it takes over from a wider rule.
   read(line) {
     const rules = this.fields.rules(line);
-    const own = rules.find(([filter]) => filter === chosen.filter);
+    const own = rules.find(([filter]) => filter === chosen.filter.split(AND)[0]);
     const [, said] = own ?? rules.find(([filter]) => this.sample.includes(filter)) ?? ["", ""];
     return { ...line, own: Boolean(own), values: parse(said) ?? [this.parameter.start] };
   }
@@ -98,10 +100,11 @@ customElements.define("curve-editor", class extends HTMLElement {
     fill(this.parameters, desk.parameters.map((one) => [one.name, one.name]), parameter.name);
     const used = new Set(lines.flatMap((line) => this.fields.rules(line)).map(([filter]) => filter));
     const known = new Map([["", "all modules"]]);
-    const more = [...used, chosen.filter].map((filter) => ({ filter, label: filter }));
+    const rest = [...used].filter((filter) => !desk.layer || !filter.startsWith(desk.layer));
+    const more = [...rest, chosen.filter].map((filter) => ({ filter, label: filter === chosen.filter ? chosen.label : filter }));
     for (const { filter, label } of [...desk.modules, ...more]) if (!known.has(filter)) known.set(filter, label);
     const options = [...known].map(([filter, label]) => [filter, filter && used.has(filter) ? `${label} •` : label]);
-    fill(this.modules, [...options, [TYPED, "a part of the name…"]], this.typed.hidden ? chosen.filter : TYPED);
+    fill(this.modules, [...options, [TYPED, "layers or a part of the name…"]], this.typed.hidden ? chosen.filter : TYPED);
     fill(this.who, [...lines.map((line, index) => [index, line.letter]), [ALL, "together"]], chosen.line === ALL ? ALL : this.active);
     this.who.hidden = lines.length < 2;
     const line = lines[this.active];
@@ -124,21 +127,42 @@ customElements.define("curve-editor", class extends HTMLElement {
       this.typed.focus();
     } else if (select === this.modules) this.pick(select.value);
     else if (select === this.typed) {
-      this.pick(select.value.trim());
+      const typed = select.value.trim();
+      const [, from, to = from] = typed.match(ROWS) ?? [];
+      if (from) this.layers(Number(from), Number(to));
+      else this.pick(typed);
       this.numbers.focus();
     }
     this.show();
   }
 
-  pick(filter) {
-    chosen.filter = filter;
+  // Once more: all modules again.
+  pick(filter, label = filter) {
+    Object.assign(chosen, { label, filter: filter === chosen.filter ? "" : filter });
     this.typed.hidden = true;
     this.show();
   }
 
+  layers(one, other) {
+    const { layer, layers } = this.desk;
+    const [from, to] = [Math.min(one, other), Math.max(one, other)];
+    if (!layer || from < 0 || to >= layers) return;
+    const rows = Array.from({ length: to - from + 1 }, (_, index) => `${layer}${from + index}.`);
+    this.pick(rows.join(AND), to > from ? `layers ${from}–${to}` : `layer ${from}`);
+  }
+
+  // A module's name, or a layer's row; with Shift all rows from the one before.
+  pointed(event) {
+    const label = event.target.closest("text")?.textContent;
+    if (label) return this.column(label);
+    const row = Math.round(this.drawing.under(0, event.y)[1] * (this.desk.layers - 1));
+    if (!event.shiftKey) this.row = row;
+    this.layers(this.row ?? row, row);
+  }
+
   column(label) {
     const filter = this.desk.modules.find((one) => one.label === label)?.filter;
-    if (filter) this.pick(chosen.filter === filter ? "" : filter);
+    if (filter) this.pick(filter);
   }
 
   turn(line) {
@@ -269,11 +293,11 @@ customElements.define("curve-editor", class extends HTMLElement {
   }
 
   put(line, value) {
-    this.fields.put(this.fields.name(line, chosen.filter), value);
+    for (const filter of chosen.filter.split(AND)) this.fields.put(this.fields.name(line, filter), value);
   }
 
   post(index) {
-    for (const line of this.moved(index)) this.fields.post(this.fields.name(line, chosen.filter));
+    for (const line of this.moved(index)) this.fields.post(this.fields.name(line, chosen.filter.split(AND)[0]));
     this.show();
   }
 

@@ -1,4 +1,4 @@
-// <draft-address>: around the form's state. Puts the address of the draft that the server keeps into the address bar.
+// <draft-address>: puts the address of the draft that the server keeps into the address bar.
 customElements.define("draft-address", class extends HTMLElement {
   connectedCallback() {
     new MutationObserver(() => this.write()).observe(this, { childList: true });

@@ -1,11 +1,11 @@
-// <file-import>: fills the import box from a file, chosen or dropped on the page. Of a .safetensors only the header is read.
+// <file-import>: fills the import box from a file, chosen or dropped. Of a .safetensors only the header is read.
 const LARGEST_HEADER = 100_000_000;
 const LONGEST_TEXT = 131_072;
 
 async function recipeOf(file) {
   if (!file.name.endsWith(".safetensors")) return file.slice(0, LONGEST_TEXT).text();
   const length = Number(new DataView(await file.slice(0, 8).arrayBuffer()).getBigUint64(0, true));
-  if (length > LARGEST_HEADER) throw new Error("This file's header is damaged.");
+  if (length > LARGEST_HEADER) throw new SyntaxError();
   const header = JSON.parse(await file.slice(8, 8 + length).text());
   const recipe = header.__metadata__?.weightloom;
   if (!recipe) throw new Error("This file carries no recipe.");

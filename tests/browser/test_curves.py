@@ -188,3 +188,41 @@ def test_without_scripts_the_lists_work(browser: Browser, app: Running) -> None:
     page.keyboard.press("Enter")
     expect(yaml(page)).to_contain_text("weight: [0.0, 1.0]")
     page.close()
+
+
+def test_layers_are_selected_by_their_rows_and_edited_alone(page: Page, app: Running) -> None:
+    open_recipe(page, app)
+    modules = page.get_by_role("combobox", name="For which modules")
+    plot = page.locator(".plot").bounding_box()
+    assert plot is not None
+    rows = page.evaluate(
+        "(({ top, pitch, layers }) => [+top, +pitch, +layers])(document.querySelector('.plot').dataset)"
+    )
+
+    def press(layer: int, *modifiers: str) -> None:
+        y = rows[0] + (rows[2] - 1 - layer + 0.4) * rows[1]
+        page.locator(".plot").click(position={"x": plot["width"] / 2, "y": y}, modifiers=list(modifiers))  # type: ignore[arg-type]
+
+    press(4)
+    expect(modules.locator("option:checked")).to_have_text("layer 4")
+    press(6, "Shift")
+    expect(modules.locator("option:checked")).to_have_text("layers 4–6")
+    shot(page, "curves-layers")
+    before = cell(page, 7, "q").text_content()
+    page.locator(".curve-values > input").fill("0.9")
+    page.locator(".curve-values > input").press("Enter")
+    for layer in (4, 5, 6):
+        expect(yaml(page)).to_contain_text(f"filter: layers.{layer}.")
+    expect(cell(page, 5, "q")).to_contain_text("A")
+    assert cell(page, 7, "q").text_content() == before
+    press(6, "Shift")
+    expect(modules.locator("option:checked")).to_have_text("all modules")
+
+
+def test_layers_are_selected_by_typing(page: Page, app: Running) -> None:
+    open_recipe(page, app)
+    modules = page.get_by_role("combobox", name="For which modules")
+    modules.select_option(label="layers or a part of the name…")
+    page.get_by_label("Layers, or a part of the names of tensors").fill("2-3")
+    page.keyboard.press("Enter")
+    expect(modules.locator("option:checked")).to_have_text("layers 2–3")

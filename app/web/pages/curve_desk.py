@@ -23,7 +23,8 @@ _FIRST = ("weight", "t", "scale")
 
 @dataclass(frozen=True, slots=True)
 class CurveDesk:
-    """The editor beside a loom. ``data`` is JSON: the layers' places, the parameters with their lines, the modules."""
+    """The editor beside a loom. ``data`` is JSON: the layers' places and the word before their numbers, the parameters
+    with their lines, the modules."""
 
     data: str
 
@@ -35,6 +36,7 @@ def curve_desk(plan: Plan, form: FormView, beside: LoomPicture) -> CurveDesk | N
         return None
     said: dict[str, Any] = {
         "layers": beside.layers,
+        "layer": _layer_word(plan),
         "header": HEADER,
         "height": beside.height,
         "first": beside.spots[0],
@@ -47,6 +49,12 @@ def curve_desk(plan: Plan, form: FormView, beside: LoomPicture) -> CurveDesk | N
 
 def _module(part: NamePart) -> dict[str, Any]:
     return {"label": part.label, "filter": part.filter, "sample": part.sample, "group": part.group}
+
+
+def _layer_word(plan: Plan) -> str:
+    """What stands before a layer's number in the tensors' names (``layers.``); empty where stacks differ in it."""
+    words = {position(step.name).prefix.rpartition(".")[2] for step in plan.steps() if step.layer is not None}
+    return f"{words.pop()}." if len(words) == 1 else ""
 
 
 def _parts(plan: Plan) -> tuple[NamePart, ...]:

@@ -35,6 +35,7 @@ def test_lines_are_fields_of_the_form(online: TestClient) -> None:
     assert filters["attention"] == "self_attn"
     assert filters["up"] == "up_proj"
     assert told["layers"] == 4
+    assert told["layer"] == "layers."
     assert told["first"] > told["last"]
 
 
