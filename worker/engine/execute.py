@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from types import MappingProxyType
-from typing import Any
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
 
 from app.planning.plan import Plan, Shard
 from worker.engine.backends import open_backend
@@ -77,18 +78,14 @@ def execute(
     out.mkdir(parents=True, exist_ok=True)
     run.backend = open_backend(device, plan, chunk)
     run.benches = Benches(run.backend.bench)
-    written: list[Written] = []
-    with Crew(threads or _default_threads(), run.backend.bench) as crew:
+    with Crew(threads or _default_threads(), run.backend.bench) as crew, _Finishing(run.ledger, on_shard) as finishing:
         for shard in plan.shards:
             earlier = finished.get(shard.file)
             if earlier is not None and _is_there(out / shard.file, earlier, shard):
-                run.ledger.shard_skipped(shard)
-                written.append(earlier)
-                continue
-            written.append(run.make_shard(shard, crew))
-            if on_shard is not None:
-                on_shard(written[-1])
-    return tuple(written)
+                finishing.skip(shard, earlier)
+            else:
+                finishing.take(run.make_shard(shard, crew))
+    return tuple(finishing.written)
 
 
 def _default_threads() -> int:
@@ -143,6 +140,46 @@ class _Ledger:
             self._on_progress(progress)
 
 
+class _Finishing:
+    """Publishes shards: each is hashed and brought to the disk while the next one is made already.
+
+    Left by an error, it still publishes a shard that is whole, unless that is being stopped too.
+    """
+
+    def __init__(self, ledger: _Ledger, on_shard: Callable[[Written], None] | None) -> None:
+        self.written: list[Written] = []
+        self._ledger = ledger
+        self._on_shard = on_shard
+        self._waiting: OutputFile | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        try:
+            self.take(None)
+        except BaseException:
+            if kind is None:
+                raise
+
+    def take(self, output: OutputFile | None) -> None:
+        """Publishes the one before; ``output`` waits for its turn."""
+        ready, self._waiting = self._waiting, output
+        if ready is None:
+            return
+        with closing(ready):
+            self.written.append(ready.publish(self._ledger.beat))
+        self._ledger.beat(tell=True)
+        if self._on_shard is not None:
+            self._on_shard(self.written[-1])
+
+    def skip(self, shard: Shard, earlier: Written) -> None:
+        """A shard that an earlier attempt has made."""
+        self.take(None)
+        self._ledger.shard_skipped(shard)
+        self.written.append(earlier)
+
+
 class _Run:
     """One call of ``execute``."""
 
@@ -158,8 +195,10 @@ class _Run:
         self.seed = plan.seed
         self.sources = Sources(plan, places)
 
-    def make_shard(self, shard: Shard, crew: Crew) -> Written:
-        with self.sources as sources, OutputFile(self.out, shard, self.suffix) as output:
+    def make_shard(self, shard: Shard, crew: Crew) -> OutputFile:
+        """The shard with all its tensors, not published yet."""
+        with self.sources as sources, ExitStack() as undo:
+            output = undo.enter_context(OutputFile(self.out, shard, self.suffix))
             self.ledger.wrote(len(shard.header))
             tasks = []
             for index in range(len(shard.steps)):
@@ -167,9 +206,8 @@ class _Run:
                 tasks.append(partial(self._make_tensor, output, index, inputs, crew))
             crew.run(tasks, self.ledger.beat)
             sources.check_unchanged()
-            written = output.publish(self.ledger.beat)
-        self.ledger.beat(tell=True)
-        return written
+            undo.pop_all()
+        return output
 
     def _make_tensor(
         self, output: OutputFile, index: int, sources: tuple[Source, ...], crew: Crew, bench: Bench

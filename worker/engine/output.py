@@ -121,6 +121,10 @@ class OutputFile:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Removes what was not published."""
         self._digest.stop()
         self._discard()
 
