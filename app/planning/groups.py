@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from app.planning.parents import Parents
 from app.recipe.catalogue import Method
 from app.recipe.findings import refuse
+from app.recipe.roles import besides_base
 from app.recipe.schema import EMPTY, ModelRef, Parameters, Slice, Source
 
 
@@ -52,7 +53,7 @@ def make_group(
     which layers of the base are meant."""
     if base is None or method.base == "ignored":
         return Group(tuple(sources), None, scopes, length)
-    others = tuple(source for source in sources if source.model != base)
+    others = besides_base(sources, base)
     return Group(others, (base, _base_start(sources, base, where)), scopes, length)
 
 

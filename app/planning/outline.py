@@ -10,7 +10,7 @@ from app.planning.groups import Group, Member, length, make_group
 from app.planning.layers import Structure, TensorPlace
 from app.planning.parents import Parents
 from app.recipe.catalogue import Method
-from app.recipe.resolve import OUTSIDE_LAYERS
+from app.recipe.resolve import BEHIND_LAYERS, OUTSIDE_LAYERS
 from app.recipe.resolve import position as curve_position
 from app.recipe.schema import Parameters, Recipe
 
@@ -80,7 +80,7 @@ def outline_group(
     structure = parents.structures[indices[0]]
     check_alike(parents, indices, structure)
     names = _names(parents, indices, structure)
-    wanted = tuple(_outside(group, parents, structure, name) for name in names)
+    wanted = tuple(_outside(group, parents, structure, name, recipe.head_curve) for name in names)
     return Outline(wanted, structure)
 
 
@@ -106,7 +106,7 @@ def _outline_slices(
         indices = [parents.index(model) for model in dict.fromkeys(group.models())]
         for name in _names(parents, indices, structure):
             if not in_stack(name, structure) and structure.after_layers(name) == after:
-                wanted.append(_outside(group, parents, structure, name))
+                wanted.append(_outside(group, parents, structure, name, recipe.head_curve))
     wanted.sort(key=lambda one: structure.order(one.name))
     return Outline(tuple(wanted), structure, tuple(stacked))
 
@@ -117,11 +117,14 @@ def _names(parents: Parents, indices: Iterable[int], structure: Structure) -> li
     return sorted(names, key=structure.order)
 
 
-def _outside(group: Group, parents: Parents, structure: Structure, name: str) -> Wanted:
-    """A tensor that has the same name everywhere; in a stack it stands at its layer's place on curves."""
+def _outside(group: Group, parents: Parents, structure: Structure, name: str, head_curve: str | None) -> Wanted:
+    """A tensor that has the same name everywhere; in a stack it stands at its layer's place on curves, and what comes
+    behind the layers where ``head_curve`` says."""
     members, base = group.members(parents, name)
     place = structure.place(name)
     t = OUTSIDE_LAYERS if place.layer is None else curve_position(place.layer, structure.stacks[place.prefix])
+    if head_curve == "last" and place.layer is None and structure.after_layers(name):
+        t = BEHIND_LAYERS
     return Wanted(name, members, base, group.scopes, t, place.layer)
 
 

@@ -25,6 +25,9 @@ def for_mergekit(recipe: Recipe) -> tuple[Recipe, tuple[Finding, ...]]:
     if any(document.seed is not None for document in recipe.documents):
         fix = "Give mergekit the option --random-seed. Its draws are others all the same."
         findings.append(Finding("info", "left-out", "seed", "mergekit has no seed in a recipe.", fix))
+    if any(document.head_curve == "last" for document in recipe.documents):
+        text = "mergekit gives final norm and head the first value of every curve."
+        findings.append(Finding("warning", "left-out", "head_curve", text, "Give them rules of their own."))
     if recipe.stages:
         fix = "Call mergekit-multi; it writes every document's result to a folder."
         findings.append(Finding("info", "several-documents", "", "mergekit-yaml reads one document only.", fix))
@@ -36,7 +39,11 @@ def _document(recipe: Recipe) -> Recipe:
     if recipe.merge_method in _OURS:
         text = f"{method.title if method else recipe.merge_method} is not among mergekit's methods."
         raise refuse("not-in-mergekit", "merge_method", text, "ties and breadcrumbs_ties come nearest.")
-    recipe = replace(recipe, seed=None)
+    pieces = [*recipe.slices, *(piece for module in recipe.modules.values() for piece in module.slices)]
+    if any(len({source.model for source in piece.sources}) < len(piece.sources) for piece in pieces):
+        text = "A slice blends layers of one model with each other, which mergekit refuses."
+        raise refuse("not-in-mergekit", "slices", text, "Copy the model, and name the copy for its second place.")
+    recipe = replace(recipe, seed=None, head_curve=None)
     return _transfer(recipe) if method is not None and method.receives else recipe
 
 

@@ -10,11 +10,12 @@ from typing import Any
 from app.recipe.catalogue import METHODS, Method
 from app.recipe.documents import join_documents, told
 from app.recipe.findings import Finding, Refused, did_you_mean, has_errors
+from app.recipe.keys import check_keys
 from app.recipe.parameters import read_parameters
 from app.recipe.references import parse_reference
 from app.recipe.requirements import check_requirements
 from app.recipe.safe_yaml import load_documents
-from app.recipe.schema import ModelRef, Module, Recipe, Slice, Source
+from app.recipe.schema import HEAD_CURVES, ModelRef, Module, Recipe, Slice, Source
 from app.recipe.tokenizer_block import read_tokenizer
 
 MAX_SOURCES = 2000
@@ -22,7 +23,7 @@ DTYPES = ("float16", "bfloat16", "float32", "float64")
 _UNFINISHED = {"missing-base", "wrong-number-of-parents", "missing-parameter", "one-of-models-slices-modules"}
 _TOP = (
     "merge_method", "base_model", "models", "slices", "modules", "parameters", "dtype", "out_dtype", "tokenizer",
-    "tokenizer_source", "chat_template", "seed", "name",
+    "tokenizer_source", "chat_template", "head_curve", "seed", "name",
 )  # fmt: skip
 
 
@@ -83,6 +84,7 @@ class _Reader:
             out_dtype=self._dtype("out_dtype"),
             tokenizer=read_tokenizer(self.raw, self.findings),
             chat_template=self._text("chat_template"),
+            head_curve=self._one_of("head_curve", HEAD_CURVES),
             seed=self._seed(),
             name=self._text("name"),
         )
@@ -98,16 +100,7 @@ class _Reader:
         self.findings.append(Finding("error", code, where, text, fix))
 
     def _keys(self, raw: dict[str, Any], known: tuple[str, ...], where: str) -> None:
-        for key in raw:
-            if key in known:
-                continue
-            place = f"{where}.{key}" if where else key
-            guess = did_you_mean(key, known)
-            if guess:
-                self._error("unknown-key", place, f'There is no key "{key}" here.', guess)
-            else:
-                remark = f'"{key}" is not a key of a recipe and has no effect.'
-                self.findings.append(Finding("warning", "unknown-key", place, remark, f"Known: {', '.join(known)}."))
+        self.findings.extend(check_keys(raw, known, where))
 
     def _method(self, raw: Any) -> Method | None:
         if raw is None:
@@ -123,6 +116,8 @@ class _Reader:
     def _reference(self, raw: Any, where: str) -> ModelRef | None:
         if raw is None:
             return None
+        if isinstance(raw, dict):
+            self._keys(raw, ("model", "lora", "path", "revision"), where)
         text = _mapping_reference(raw) if isinstance(raw, dict) else str(raw)
         try:
             return parse_reference(text, where)
@@ -185,7 +180,7 @@ class _Reader:
         if not isinstance(raw, dict):
             self._error("missing-sources", where, "A slice is a list of sources.", 'Write "- sources:".')
             return Slice(())
-        self._keys(raw, ("sources", "base_model", "residual_weight", "parameters"), where)
+        self._keys(raw, ("sources", "base_model", "parameters"), where)
         if "sources" not in raw:
             self._error("missing-sources", where, "This slice has no sources.", 'Add "sources:" with models.')
         sources = self._models(raw.get("sources"), f"{where}.sources")
@@ -231,6 +226,13 @@ class _Reader:
             self._error("unknown-dtype", key, f'"{name[:40]}" is not a number format a result can have.', fix)
             return None
         return name
+
+    def _one_of(self, key: str, choices: tuple[str, ...]) -> str | None:
+        raw = self.raw.get(key)
+        if raw is None or raw in choices:
+            return raw
+        self._error("bad-value", key, f'"{key}" is {" or ".join(choices)}.', did_you_mean(str(raw), choices))
+        return None
 
     def _text(self, key: str) -> str | None:
         raw = self.raw.get(key)

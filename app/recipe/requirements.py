@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from app.recipe.catalogue import Method
 from app.recipe.findings import Finding
 from app.recipe.parameters import scopes_give
+from app.recipe.roles import besides_base
 from app.recipe.schema import ModelRef, Parameters, Recipe, Source
 
 
@@ -47,14 +48,15 @@ def _check_group(
         )  # fmt: skip
         return
     yield from _check_count(where, sources, base, method)
-    first = next((source for source in sources if source.model != base), None)
+    first = next(iter(besides_base(sources, base)), None)
     if method.receives and first is not None and "weight" in first.parameters:
         text = f"{first.model} is what the others are added to: its weight has no effect."
         yield Finding("info", "no-effect", f"{where}[{list(sources).index(first)}].parameters.weight", text)
     yield from _check_agreement(where, sources, base, scopes, method)
+    others = besides_base(sources, base)
     for index, source in enumerate(sources):
         for parameter in method.parameters:
-            if not parameter.required or (parameter.scope == "non_base" and source.model == base):
+            if not parameter.required or (parameter.scope == "non_base" and not any(source is one for one in others)):
                 continue
             around = scopes if parameter.scope == "tensor" else [source.parameters, *scopes]
             if not scopes_give(around, parameter.name):
@@ -70,14 +72,14 @@ def _check_agreement(
     """No more parents can have to agree than there are."""
     setting = next((scope["k"] for scope in scopes if "k" in scope), ())
     values = [rule.value for rule in setting if isinstance(rule.value, int)]
-    count = sum(source.model != base for source in sources)
+    count = len(besides_base(sources, base))
     if method.parameter("k") is not None and values and max(values) > count:
         text = f"{max(values)} parents have to agree, but only {count} are merged: nothing would change."
-        yield Finding("error", "k-too-large", f"{where}: k", text, f"Set k to {count} or less.")
+        yield Finding("warning", "k-too-large", f"{where}: k", text, f"Set k to {count} or less.")
 
 
 def _check_count(where: str, sources: Sequence[Source], base: ModelRef | None, method: Method) -> Iterator[Finding]:
-    others = [source for source in sources if method.base == "ignored" or source.model != base]
+    others = sources if method.base == "ignored" else besides_base(sources, base)
     count = len(others) + (1 if method.base_counts and base is not None else 0)
     if method.min_parents <= count and (method.max_parents is None or count <= method.max_parents):
         return

@@ -14,6 +14,9 @@ from app.recipe.schema import Curve, Parameters, Scalar, Setting
 OUTSIDE_LAYERS = 0.0
 """Position of embeddings, final norm and head: a curve gives them its first value, as published recipes expect."""
 
+BEHIND_LAYERS = 1.0
+"""Position of final norm and head in a recipe that asks for it."""
+
 
 def position(index: int, length: int) -> float:
     """Where layer ``index`` of a slice of ``length`` layers stands on a curve: 0 first, 1 last (1 if alone)."""

@@ -13,6 +13,9 @@ Curve = tuple[Scalar, ...]
 EMPTY: Mapping[str, Setting] = MappingProxyType({})
 
 
+HEAD_CURVES = ("first", "last")
+
+
 @dataclass(frozen=True, slots=True)
 class ModelRef:
     """Where a parent comes from.
@@ -107,7 +110,8 @@ class Recipe:
     """One merge. Exactly one of ``models``, ``slices`` and ``modules`` is not empty.
 
     ``dtype`` and ``out_dtype`` are torch names (``bfloat16``); the engine always computes in fp32 and rounds once,
-    to ``out_dtype``, else ``dtype``, else the widest dtype of the parents.
+    to ``out_dtype``, else ``dtype``, else the widest dtype of the parents. ``head_curve``: which value of a curve final
+    norm and head take, the first unless it says ``last``.
     """
 
     merge_method: str
@@ -120,6 +124,7 @@ class Recipe:
     out_dtype: str | None = None
     tokenizer: TokenizerSpec | None = None
     chat_template: str | None = None
+    head_curve: str | None = None
     seed: int | None = None
     name: str | None = None
     stages: tuple[Recipe, ...] = ()

@@ -69,6 +69,7 @@ def as_plain(recipe: Recipe) -> dict[str, Any]:
         "parameters": _parameters(recipe.parameters),
         **_tokenizer(recipe.tokenizer),
         "chat_template": recipe.chat_template,
+        "head_curve": recipe.head_curve,
         "dtype": recipe.dtype,
         "out_dtype": recipe.out_dtype,
         "seed": recipe.seed,

@@ -25,7 +25,7 @@ def test_an_example_reads_without_a_finding_and_survives_writing(number: int):
 def test_every_key_of_a_recipe_is_described():
     keys = [
         "merge_method", "base_model", "models", "slices", "modules", "parameters", "dtype", "out_dtype", "tokenizer",
-        "tokenizer_source", "chat_template", "seed", "name",
+        "tokenizer_source", "chat_template", "head_curve", "seed", "name",
     ]  # fmt: skip
     finding = next(one for one in read_recipe("zzzz: 1").findings if one.code == "unknown-key")
     assert finding.fix == f"Known: {', '.join(keys)}."

@@ -12,7 +12,7 @@ from app.recipe.findings import refuse
 from worker.engine.dtypes import Array
 from worker.engine.masks import EVERYTHING, NOTHING, Marked, Mask, Ranked, stream, threshold
 from worker.engine.methods.deltas import add_changes
-from worker.engine.methods.parameters import number
+from worker.engine.methods.parameters import draw_names, number
 from worker.engine.work import Work
 
 
@@ -36,7 +36,8 @@ def _masks(work: Work) -> list[Mask]:
     depth = shape[1] if len(shape) > 1 else work.elements
     inner = prod(shape[2:])
     chances = [_chances(work, one, depth) for one in work.step.inputs]
-    streams = [stream(work.seed, work.step.name, source.label) for source in work.sources[1:]]
+    names = draw_names([source.label for source in work.sources[1:]])
+    streams = [stream(work.seed, work.step.name, name) for name in names]
     bits = [np.zeros(-(-work.elements // 8), np.uint8) for _ in chances]
     drawn = [i for i, thresholds in enumerate(chances) if isinstance(thresholds, np.ndarray)]
 

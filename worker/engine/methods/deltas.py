@@ -15,7 +15,7 @@ from worker.engine import topk
 from worker.engine.dtypes import Array
 from worker.engine.masks import EVERYTHING, NOTHING, Mask, Random, Ranked, stream, threshold
 from worker.engine.methods.blends import blend, divisor
-from worker.engine.methods.parameters import flag, number, weights
+from worker.engine.methods.parameters import draw_names, flag, number, weights
 from worker.engine.work import Work
 
 _LEAST_SUM = 1e-7
@@ -85,9 +85,9 @@ def largest_masks(work: Work, ranges: Sequence[tuple[int, int]], first: bool = T
 
 
 def _dare_masks(work: Work) -> list[Mask]:
+    names = draw_names([source.label for source in work.sources[1:]])
     return [
-        random_mask(work, number(one, "density", 1.0), source.label)
-        for one, source in zip(work.step.inputs, work.sources[1:], strict=True)
+        random_mask(work, number(one, "density", 1.0), name) for one, name in zip(work.step.inputs, names, strict=True)
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from app.planning.plan import Input, Step
@@ -22,6 +24,14 @@ def flag(step: Step, name: str) -> bool:
         parameter = METHODS[step.method].parameter(name)
         value = bool(parameter.default) if parameter is not None else False
     return bool(value)
+
+
+def draw_names(labels: Sequence[str]) -> list[str]:
+    """What each input's draws are keyed by: its parent's reference, numbered when the same parent comes again."""
+    return [
+        label if label not in labels[:i] else f"{label} #{labels[:i].count(label) + 1}"
+        for i, label in enumerate(labels)
+    ]
 
 
 def weights(step: Step) -> Array:
