@@ -26,7 +26,8 @@ customElements.define("stack-editor", class extends HTMLElement {
     on(this, "click", (event) => this.pressed(event.target.closest("[name=action]")));
     // Not on this: a block that is put elsewhere loses the focus.
     on(document, "keydown", (event) => event.key === "Escape" && this.drop(true));
-    on(document, "htmx:after:swap", () => (this.moving = undefined));
+    on(this, "dblclick", (event) => this.cut(event));
+    on(document, "htmx:after:swap", ({ target }) => target.id === "check-now" || this.answered());
     this.settle();
   }
 
@@ -49,6 +50,11 @@ customElements.define("stack-editor", class extends HTMLElement {
     (place?.disabled === false ? place : block?.querySelector(".grip"))?.focus();
   }
 
+  // The answer to an edit is there, even if it changed nothing.
+  answered() {
+    this.moving = next = undefined;
+  }
+
   press(action, index, selector = ".grip") {
     next = [index, selector];
     const button = this.querySelector("[data-does]");
@@ -62,6 +68,15 @@ customElements.define("stack-editor", class extends HTMLElement {
     const [, verb, index] = button.value.split(":");
     const by = { up: 1, down: -1, duplicate: 1 }[verb] ?? 0;
     next = [Number(index) + by, button.dataset.do ? `[data-do="${verb}"]` : ".grip"];
+  }
+
+  // A block is split between the two layers nearest to the pointer.
+  cut(event) {
+    const bars = event.target.closest(".strip")?.querySelector(".bars");
+    const box = bars?.getBoundingClientRect();
+    const at = Math.round((box?.bottom - event.clientY) / bars?.dataset.pitch);
+    const index = Number(event.target.closest(".block")?.dataset.block);
+    if (at > 0 && at < Math.round(box.height / bars.dataset.pitch)) this.press(`stack:split:${index}:${at}`, index);
   }
 
   key(event) {

@@ -112,6 +112,13 @@ def test_reordered_by_keys_split_and_undone(page: Page, app: Running) -> None:
     expect(yaml(page)).to_have_text(SELF_STACK)
     expect(page.locator("#findings .error")).to_have_count(0)
     expect(page.locator("#stack-facts")).to_contain_text("169.9M parameters")
+    page.get_by_role("button", name="Redo").click()
+    expect(page.locator(".block")).to_have_count(3)
+    grip(page, 1).focus()
+    for _ in range(2):  # quicker than the answer to the first
+        page.keyboard.press("Alt+ArrowUp")
+    expect(grip(page, 3)).to_be_focused()
+    expect_blocks(page, [10, 19], [20, 29], [0, 19])
 
 
 def test_a_block_is_dragged_and_its_edge_too(page: Page, app: Running) -> None:
@@ -136,6 +143,10 @@ def test_a_block_is_dragged_and_its_edge_too(page: Page, app: Running) -> None:
     page.mouse.up()
     expect_blocks(page, [0, 29], [0, 14])
     expect(page.locator("#stack-facts")).to_contain_text("45 layers")
+    bars = block(page, 2).locator(".bars")
+    pitch = float(bars.get_attribute("data-pitch") or 0)
+    bars.dblclick(position={"x": 40, "y": 4 * pitch})
+    expect_blocks(page, [0, 29], [0, 10], [11, 14])
 
 
 def test_a_blend_in_a_block(page: Page, app: Running) -> None:

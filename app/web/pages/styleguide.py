@@ -19,6 +19,7 @@ from app.web.pages.pictures.threads import COLOURS, thread
 from app.web.pages.workers import WorkersPill
 
 router = APIRouter(include_in_schema=False)
+from app.web.pages.stack_desk import StackDesk, stack_desk
 
 _COLUMNS = ("q", "k", "v", "o", "gate", "up", "down", "norm")
 _LAYERS = 24
@@ -33,7 +34,8 @@ def show(request: Request, templates: TemplatesDep) -> HTMLResponse:
         knobs=_knobs(), findings=_findings(), stages=_stages(), now=time.time(),
         loom=picture, cover=picture.cover((str(layer), name) for layer in range(14, _LAYERS) for name in _COLUMNS),
         curves=_curves(picture), vectors=[(method, example(method)) for method in METHODS.values()],
-        blocks=stack.sample(), spark=sparkline.draw([1.0 + 0.3 * sin(index / 4) for index in range(60)]),
+        blocks=stack.sample(), stacks=_stack(),
+        spark=sparkline.draw([1.0 + 0.3 * sin(index / 4) for index in range(60)]),
         workers=WorkersPill("1 worker · CPU", "good", 1),
     )  # fmt: skip
 
@@ -62,6 +64,17 @@ def _curves(picture: loom.LoomPicture) -> curves.CurvePicture | None:
 def _knobs() -> list[tuple[str, Knob, str]]:
     weight = Parameter("weight", "How much of this parent goes in.")
     switch = Parameter("normalize", "Divide by the sum of the weights.", kind="boolean")
+def _stack() -> StackDesk:
+    """Blocks of two parents with every kind of joint, the topmost blended, with a curve and a filter."""
+    one, two = ModelRef("owner/one"), ModelRef("owner/two")
+    runs = ((one, 0, 8), (two, 8, 12), (two, 14, 20), (two, 4, 10), (one, 6, 6))
+    curve = MappingProxyType({"weight": (Rule(0.3, "mlp"), Rule((0.2, 0.9)))})
+    blend = Slice((Source(one, (8, 24), curve), Source(two, (8, 24))))
+    slices = (*(Slice((Source(model, (first, end)),)) for model, first, end in runs), blend)
+    recipe = Recipe("linear", slices=slices, parameters=MappingProxyType({"weight": (Rule(0.5),)}))
+    return stack_desk(recipe, view(recipe), {one: 24, two: 24}, None)
+
+
     long = Parameter("select_topk", "The share of weights that may change.")
     rule = FilterField("mlp", "parent.3.weight|mlp", "0.2, 0.8")
     return [
