@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import time
 from math import exp, sin
+from types import MappingProxyType
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from app.recipe.catalogue import METHODS, Parameter
 from app.recipe.findings import Finding
+from app.recipe.form import view
 from app.recipe.knobs import FilterField, Knob
+from app.recipe.schema import ModelRef, Recipe, Rule, Slice, Source
 from app.web.dependencies import TemplatesDep
 from app.web.pages.job_stages import StageView
 from app.web.pages.pictures import curves, loom, sparkline, stack
 from app.web.pages.pictures.method import example
 from app.web.pages.pictures.threads import COLOURS, thread
+from app.web.pages.stack_desk import StackDesk, stack_desk
 from app.web.pages.workers import WorkersPill
 
 router = APIRouter(include_in_schema=False)
-from app.web.pages.stack_desk import StackDesk, stack_desk
 
 _COLUMNS = ("q", "k", "v", "o", "gate", "up", "down", "norm")
 _LAYERS = 24
@@ -61,9 +64,6 @@ def _curves(picture: loom.LoomPicture) -> curves.CurvePicture | None:
     return curves.draw("weight", lines, picture.spots, picture.height)
 
 
-def _knobs() -> list[tuple[str, Knob, str]]:
-    weight = Parameter("weight", "How much of this parent goes in.")
-    switch = Parameter("normalize", "Divide by the sum of the weights.", kind="boolean")
 def _stack() -> StackDesk:
     """Blocks of two parents with every kind of joint, the topmost blended, with a curve and a filter."""
     one, two = ModelRef("owner/one"), ModelRef("owner/two")
@@ -75,6 +75,9 @@ def _stack() -> StackDesk:
     return stack_desk(recipe, view(recipe), {one: 24, two: 24}, None)
 
 
+def _knobs() -> list[tuple[str, Knob, str]]:
+    weight = Parameter("weight", "How much of this parent goes in.")
+    switch = Parameter("normalize", "Divide by the sum of the weights.", kind="boolean")
     long = Parameter("select_topk", "The share of weights that may change.")
     rule = FilterField("mlp", "parent.3.weight|mlp", "0.2, 0.8")
     return [
