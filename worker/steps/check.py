@@ -44,24 +44,24 @@ SCRATCH_BYTES = 256 << 20
 def needed(plan: Plan, stream: bool = False) -> Room:
     """What the plan will write that is not there yet: the result, and the parents' files that must be fetched.
 
-    ``stream``: weights are not stored but for those of the tensors in the making, of which two may be the largest.
+    ``stream``: of the weights only those of the tensors in the making are on the disk for a while.
     """
     if stream:
-        carried = {(carry.parent, carry.file) for carry in plan.carries}
-        sizes = [sum(one.tensor.nbytes for one in step.every_input) for step in plan.steps()]
-        return Room(
-            plan.output_bytes + plan.alignment_bytes + SCRATCH_BYTES + 2 * max(sizes, default=0),
-            sum(
-                file.size
-                for parent, facts in enumerate(plan.parents)
-                for file in facts.files
-                if (parent, file.name) in carried and not file.present
-            ),
-        )
+        return _streamed(plan)
     files = [{file.name: file for file in parent.files} for parent in plan.parents]
     wanted = (files[parent].get(name) for parent, name in plan.files_needed)
     missing = sum(file.size for file in wanted if file is not None and not file.present)
     return Room(plan.output_bytes + plan.alignment_bytes, missing)
+
+
+def _streamed(plan: Plan) -> Room:
+    """Scratch room for two of the largest tensors at a time, and what is taken over unchanged."""
+    sizes = [sum(one.tensor.nbytes for one in step.read) for step in plan.steps()]
+    sizes += [sum(one.nbytes for one in (each.origin, *each.sources.values())) for each in plan.alignments]
+    carried = {(carry.parent, carry.file) for carry in plan.carries}
+    files = [(parent, file) for parent, facts in enumerate(plan.parents) for file in facts.files]
+    missing = sum(file.size for parent, file in files if (parent, file.name) in carried and not file.present)
+    return Room(plan.output_bytes + plan.alignment_bytes + SCRATCH_BYTES + 2 * max(sizes, default=0), missing)
 
 
 def make_room(plan: Plan, out: Path, cache: Path, there: int, watch: Watch, *, stream: bool = False) -> None:
