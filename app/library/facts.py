@@ -94,8 +94,10 @@ class Library:
 
         Megabytes, so facts do not hold it: it is for recipes that join vocabularies.
         """
-        if TOKENIZER in facts.texts or not any(one.name == TOKENIZER for one in facts.files):
+        file = next((one for one in facts.files if one.name == TOKENIZER), None)
+        if TOKENIZER in facts.texts or file is None:
             return facts
+        ref = ref.adapter if file.of_adapter and ref.adapter is not None else ref
         place = self._place(ref)
         try:
             source = self._local_files(ref, place) if place is not None else self._hub_files(ref, token)

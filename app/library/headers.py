@@ -81,9 +81,9 @@ def read_adapter(source: ModelFiles) -> Contents:
         )  # fmt: skip
     if ADAPTER_WEIGHTS not in files:
         raise _no_weights(source)
-    raw = _read_small(source, [ADAPTER_CONFIG])
+    raw = _read_small(source, [name for name in TEXTS if name in files])
     tensors = _read_headers(source, [ADAPTER_WEIGHTS])
-    texts = {ADAPTER_CONFIG: _text(raw[ADAPTER_CONFIG], ADAPTER_CONFIG)}
+    texts = {name: _text(content, name) for name, content in raw.items()}
     return Contents(MappingProxyType({}), MappingProxyType(tensors), MappingProxyType(texts))
 
 

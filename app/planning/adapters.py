@@ -10,22 +10,31 @@ from typing import Any
 from app.planning.adapted import AdaptedTensor, LowRank
 from app.planning.adapter_config import read_settings
 from app.planning.adapter_fit import fit
-from app.planning.facts import ModelFacts
+from app.planning.carried import OF_TOKENIZER
+from app.planning.facts import DTYPE_BYTES, FileFacts, ModelFacts, TensorFacts
 from app.planning.layers import module_of
 from app.planning.ledger import listed
 from app.planning.module_names import EMBEDDINGS, HEAD, column_key, outside_layers
+from app.planning.parents import token_embedding
 from app.planning.strict_json import short
+from app.planning.tokenizers import TOKENIZER_FILES
 from app.recipe.findings import Finding
 
 
 def put_on(ref: str, model: ModelFacts, adapter: ModelFacts) -> ModelFacts:
     """The facts of ``model+adapter``, told as ``ref``. Raises Refused with everything that does not fit."""
     fitted = fit(model, adapter)
+    embedding = token_embedding(model)
+    rows = _rows(embedding, fitted.tensors)
+    texts, files = (model.texts, model.files) if rows is None else _vocabulary(model, adapter)
+    config = model.config if rows is None or embedding is None else _sized(model.config, embedding.shape[0], rows)
     return replace(
         model,
         ref=ref,
+        texts=texts,
+        files=files,
         tensors=MappingProxyType({**model.tensors, **fitted.tensors}),
-        config=_untied(model.config) if fitted.untied else model.config,
+        config=_untied(config) if fitted.untied else config,
         base_models=tuple(dict.fromkeys((model.ref.partition("@")[0], *model.base_models))),
         private=model.private or adapter.private,
         gated=model.gated or adapter.gated,
@@ -74,17 +83,46 @@ def remarks(ref: str, facts: ModelFacts) -> Iterator[Finding]:
     if made_for is not None and made_for.count("/") == 1 and facts.commit and made_for.lower() not in named:
         text = f"{facts.adapter.ref} says it was made for {made_for}."
         yield Finding("warning", "adapter-of-another-base", ref, text, "On another model it may do anything.")
-    grown = [one for one in adapted(facts) if one.instead is not None and _grew(one, facts)]
-    if grown:
-        rows = f"{grown[0].shape[0]} rows"
-        text = f"{facts.adapter.ref} brings {short(grown[0].name)} with {rows}; the tokenizer stays that of the model."
-        fix = "If it added tokens, take the tokenizer's files from the adapter."
-        yield Finding("warning", "adapter-vocabulary", ref, text, fix)
+    yield from _about_vocabulary(ref, facts, facts.adapter)
 
 
-def _grew(one: AdaptedTensor, facts: ModelFacts) -> bool:
-    size = facts.config.get("vocab_size")
-    return isinstance(size, int) and outside_layers(one.name) in (EMBEDDINGS, HEAD) and one.shape[:1] != (size,)
+def _about_vocabulary(ref: str, facts: ModelFacts, adapter: ModelFacts) -> Iterator[Finding]:
+    tokens = [one for one in adapted(facts) if outside_layers(one.name) in (EMBEDDINGS, HEAD) and one.instead]
+    grown = next((one for one in tokens if one.nbytes != one.elements * DTYPE_BYTES[one.dtype]), None)
+    if grown is None:
+        return
+    text = f"{adapter.ref} brings {short(grown.name)} with {grown.shape[0]} rows, more or fewer than the model has"
+    if any(file.of_adapter for file in facts.files):
+        yield Finding("info", "adapter-vocabulary", ref, f"{text}, and its tokenizer is taken with them.")
+    else:
+        fix = "If it added tokens, take the tokenizer from where it was trained."
+        yield Finding("warning", "adapter-vocabulary", ref, f"{text}; the tokenizer stays that of the model.", fix)
+
+
+def _rows(embedding: TensorFacts | None, changed: Mapping[str, AdaptedTensor]) -> int | None:
+    """Rows of the embedding that the adapter brings, if they are others than the model has."""
+    new = changed.get(embedding.name) if embedding is not None else None
+    return None if new is None or embedding is None or new.shape == embedding.shape else new.shape[0]
+
+
+def _sized(config: Mapping[str, Any], before: int, after: int) -> dict[str, Any]:
+    """The config with another number of tokens."""
+
+    def part(content: Mapping[str, Any]) -> dict[str, Any]:
+        return {**content, "vocab_size": after} if content.get("vocab_size") == before else dict(content)
+
+    return part({key: part(value) if isinstance(value, dict) else value for key, value in config.items()})
+
+
+def _vocabulary(model: ModelFacts, adapter: ModelFacts) -> tuple[Mapping[str, str], tuple[FileFacts, ...]]:
+    """Texts and files, those of the tokenizer the adapter's if it has any: it was trained with other tokens."""
+    if not any(file.name in TOKENIZER_FILES for file in adapter.files):
+        return model.texts, model.files
+    texts = {name: text for name, text in model.texts.items() if name not in OF_TOKENIZER}
+    texts |= {name: text for name, text in adapter.texts.items() if name in OF_TOKENIZER}
+    kept = [file for file in model.files if file.name not in OF_TOKENIZER]
+    taken = [replace(file, of_adapter=True) for file in adapter.files if file.name in OF_TOKENIZER]
+    return MappingProxyType(texts), (*kept, *taken)
 
 
 def _rank(added: LowRank) -> int:

@@ -36,7 +36,8 @@ CLEANED = frozenset(
 )  # fmt: skip
 """Taken over too, without keys that name code; so their text must be known."""
 LICENCE_FILE = re.compile(r"(LICEN[CS]E|NOTICE)([-_][\w-]{1,60})?(\.(txt|md|rst))?", re.ASCII | re.IGNORECASE)
-_OF_TOKENIZER = ALLOWED | {"tokenizer_config.json"}
+OF_TOKENIZER = ALLOWED | {"tokenizer_config.json"}
+"""Files that go together: a tokenizer is taken from one model."""
 _VOCABULARIES = frozenset(
     {"tokenizer.model", "vocab.json", "vocab.txt", "merges.txt", "spiece.model", "sentencepiece.bpe.model"}
 )
@@ -87,8 +88,8 @@ def carried_files(
 
 def _wanted(donor: int, owner: int, parents: Sequence[ModelFacts]) -> list[tuple[int, str]]:
     """(parent, file), by the files' names: the tokenizer's from its owner, the others from the donor."""
-    found = [(owner, file.name) for file in parents[owner].files if file.name in _OF_TOKENIZER]
-    found += [(donor, file.name) for file in parents[donor].files if file.name not in _OF_TOKENIZER]
+    found = [(owner, file.name) for file in parents[owner].files if file.name in OF_TOKENIZER]
+    found += [(donor, file.name) for file in parents[donor].files if file.name not in OF_TOKENIZER]
     return sorted(found, key=lambda one: one[1])
 
 

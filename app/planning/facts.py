@@ -59,13 +59,15 @@ class TensorFacts:
 @dataclass(frozen=True, slots=True)
 class FileFacts:
     """One file of a model. ``sha256`` is known for files the Hub keeps in LFS; ``oid`` identifies the content
-    otherwise (git blob id). ``present``: already on this machine, so it need not be fetched."""
+    otherwise (git blob id). ``present``: already on this machine, so it need not be fetched. ``of_adapter``: among the
+    files of a model with an adapter, one that lies with the adapter."""
 
     name: str
     size: int
     sha256: str | None = None
     oid: str | None = None
     present: bool = False
+    of_adapter: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from app.planning.document import plan_document
 from app.planning.facts import ModelFacts
 from app.planning.parents import Parents
 from app.planning.pinning import pin
-from app.planning.plan import Plan
+from app.planning.plan import Carry, Plan
 from app.planning.shards import lay_out, write_index
 from app.planning.stages import Stages
 from app.recipe.catalogue import METHODS
@@ -41,9 +42,14 @@ def make_plan(
     shards = lay_out(last.steps, shard_bytes, {"format": "pt", "weightloom": text})
     texts = MappingProxyType({**last.beside.texts, RECIPE_FILE: text, **write_index(shards)})
     everyone, adapters = parents.with_adapters, parents.adapters
-    return Plan(
-        recipe, everyone, shards, last.beside.carries, texts, chosen, last.findings, last.alignments, adapters
-    )  # fmt: skip
+    carries = tuple(_where_it_lies(one, parents) for one in last.beside.carries)
+    return Plan(recipe, everyone, shards, carries, texts, chosen, last.findings, last.alignments, adapters)
+
+
+def _where_it_lies(carry: Carry, parents: Parents) -> Carry:
+    """A file of a parent with an adapter may be the adapter's."""
+    lies_there = any(file.name == carry.file and file.of_adapter for file in parents.facts[carry.parent].files)
+    return replace(carry, parent=parents.adapters[carry.parent]) if lies_there else carry
 
 
 def _seed(recipe: Recipe, seed: int | None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from app.planning.adapter_config import read_settings
 from app.planning.adapter_names import Names, sort_tensors
 from app.planning.adapters import about_adapter, put_on, remarks
 from app.planning.check import check
-from app.planning.facts import ModelFacts
+from app.planning.facts import FileFacts, ModelFacts
 from app.planning.plan_merge import make_plan
 from app.recipe.findings import Refused
 from app.recipe.references import parse_reference
@@ -185,7 +186,7 @@ def test_a_tie_that_is_to_stay_stays():
     made = on(both, tied(), ensure_weight_tying=True, modules_to_save=["embed_tokens"])
     assert set(changed(made)) == {"model.embed_tokens.weight"} and made.config == TIED
     grown = on({"model.embed_tokens.weight": (40, 8)}, tied())
-    assert set(changed(grown)) == {"model.embed_tokens.weight"} and grown.config == TIED
+    assert set(changed(grown)) == {"model.embed_tokens.weight"} and grown.config == {**TIED, "vocab_size": 40}
     assert grown.tensors["model.embed_tokens.weight"].shape == (40, 8)
 
 
@@ -291,7 +292,27 @@ def test_remarks_on_an_adapter():
     same = put_on("o/a+o/lora", model, adapter(LORA, base_model_name_or_path="O/A"))
     assert not list(remarks(same.ref, same))
     grown = put_on("x", facts("o/a", llama_shapes()), adapter({"model.embed_tokens.weight": (40, 8)}))
-    assert [one.code for one in remarks("x", grown)] == ["adapter-vocabulary"]
+    assert [(one.level, one.code) for one in remarks("x", grown)] == [("warning", "adapter-vocabulary")]
+
+
+def test_an_adapter_with_another_vocabulary_brings_its_tokenizer():
+    words = {"tokenizer.json": "the model's", "tokenizer_config.json": "{}", "generation_config.json": "{}"}
+    model = facts("o/a", llama_shapes(), texts=words)
+    own = {"tokenizer.json": "the adapter's", "special_tokens_map.json": "{}"}
+    grown = {"model.embed_tokens.weight": (40, 8), "lm_head.weight": (40, 8)}
+    for shapes, taken in ((grown, True), (LORA, False)):
+        lora = adapter(shapes)
+        lora = replace(lora, texts={**lora.texts, **own}, files=(*lora.files, *(FileFacts(name, 1) for name in own)))
+        made = put_on("o/a+o/lora", model, lora)
+        assert {one.name for one in made.files if one.of_adapter} == (own.keys() if taken else set())
+        assert made.texts["tokenizer.json"] == ("the adapter's" if taken else "the model's")
+        assert ("tokenizer_config.json" in made.texts) is not taken
+        plan = make_plan(recipe(PASSTHROUGH), family(made))
+        carried = {one.file: one.parent for one in plan.carries}
+        others = {"special_tokens_map.json": 1} if taken else {"tokenizer_config.json": 0}
+        assert carried == {"generation_config.json": 0, "tokenizer.json": int(taken), **others}
+        found = [one.level for one in remarks("x", made) if one.code == "adapter-vocabulary"]
+        assert found == (["info"] if taken else [])
 
 
 def test_an_adapter_in_words():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import AddedToken, Tokenizer
 
 from app.hub.client import HubClient
 from app.library.facts import Library
@@ -25,6 +26,7 @@ from tests.support.tiny_models import make_tiny
 from worker.steps.checkpoint import Order, make_checkpoint
 
 MODULES = {"self_attn.q_proj": (32, 32), "mlp.down_proj": (32, 96)}
+REF = "local:d/base+local:d/chatty"
 NAMES = [f"model.layers.{layer}.{module}" for layer in range(2) for module in MODULES]
 
 
@@ -133,6 +135,28 @@ def test_vocabularies_are_joined_with_adapted_rows(disk: Path, library: Library,
     words = json.loads((disk / "base" / "tokenizer.json").read_text())["model"]["vocab"]
     wanted[words["a"]] = wanted[words["b"]]
     np.testing.assert_allclose(got[: len(wanted)], wanted, rtol=0, atol=3e-7 * np.abs(wanted).max())
+
+
+def test_an_adapter_that_added_tokens_brings_its_tokenizer(disk: Path, library: Library, tmp_path: Path):
+    grown = make_tiny(tmp_path / "grown", seed=5, base=disk / "base")
+    tokenizer = Tokenizer.from_file(str(grown / "tokenizer.json"))
+    tokenizer.add_special_tokens([AddedToken("<tool>", special=True, normalized=False)])
+    rng = np.random.default_rng(3)
+    rows = {name: rng.normal(0, 0.02, (352, 32)).astype(np.float32) for name in ("model.embed_tokens", "lm_head")}
+    folder = write_adapter(disk / "chatty", {f"{name}.weight": one for name, one in rows.items()})
+    tokenizer.save(str(folder / "tokenizer.json"))
+    text = "merge_method: passthrough\nmodels: [{model: local:d/base+local:d/chatty}]\n"
+    out = made(text, library, tmp_path)
+    assert (out / "tokenizer.json").read_bytes() == (folder / "tokenizer.json").read_bytes()
+    assert json.loads((out / "config.json").read_text())["vocab_size"] == 352
+    np.testing.assert_array_equal(read_tensors(out)["lm_head.weight"], rows["lm_head"])
+    union = f"merge_method: linear\nmodels:\n- model: local:d/base\n  parameters: {{weight: 1}}\n- model: {REF}\n"
+    union += "  parameters: {weight: 1}\ntokenizer: {source: union}\ndtype: float32\n"
+    joined = made(union, library, tmp_path / "union")
+    words = Tokenizer.from_file(str(joined / "tokenizer.json")).get_vocab()
+    ids = tokenizer.get_vocab()
+    got = read_tensors(joined)["model.embed_tokens.weight"]
+    np.testing.assert_array_equal(got[words["<tool>"]], rows["model.embed_tokens"][ids["<tool>"]])
 
 
 def test_an_adapter_of_another_model_is_refused_before_anything_is_read(disk: Path, library: Library):
