@@ -8,13 +8,13 @@ from typing import Literal
 
 from app.recipe.schema import ModelRef, Slice, Source
 
-Kind = Literal["on", "twice", "jump", "back", "empty"]
+Kind = Literal["on", "twice", "jump", "back", "hollow"]
 
 
 @dataclass(frozen=True, slots=True)
 class Joint:
     """``on``: goes on with the next layer. ``twice``: layers come a second time. ``jump``: layers are left out.
-    ``back``: begins below where the lower block began. ``empty``: one of the two has no layers."""
+    ``back``: begins below where the lower block began. ``hollow``: one of the two has no layers."""
 
     kind: Kind
     text: str
@@ -24,10 +24,10 @@ def joint(lower: Slice, upper: Slice, letters: Mapping[ModelRef, str]) -> Joint:
     """From the last layer of ``lower`` to the first of ``upper``. ``letters``: what the parents are called."""
     below, above = _pair(lower, upper)
     if below is None or above is None or not below.layers or not above.layers:
-        return Joint("empty", "no layers")
+        return Joint("hollow", "no layers")
     (start, end), (first, stop) = below.layers, above.layers
     if start == end or first == stop:
-        return Joint("empty", "a block without layers")
+        return Joint("hollow", "a block without layers")
     last, low, high = end - 1, max(start, first), min(end, stop) - 1
     one, other = letters.get(below.model, "") or "the base", letters.get(above.model, "") or "the base"
     same = below.model == above.model

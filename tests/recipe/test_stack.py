@@ -288,7 +288,7 @@ def test_patterns_fit_every_depth(name: str, count: int) -> None:
         ((ONE, 0, 16), (TWO, 16, 30), "on", "goes on in B with layer 16"),
         ((ONE, 0, 16), (TWO, 8, 24), "twice", "layers 8–15 twice: from A, then from B"),
         ((ONE, 0, 16), (TWO, 17, 24), "jump", "jumps from A 15 to B 17: layer 16 left out"),
-        ((ONE, 4, 4), (ONE, 0, 4), "empty", "a block without layers"),
+        ((ONE, 4, 4), (ONE, 0, 4), "hollow", "a block without layers"),
     ],
 )
 def test_what_happens_between_blocks(

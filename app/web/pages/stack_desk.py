@@ -14,9 +14,10 @@ from app.recipe.form import FormView
 from app.recipe.joints import Joint, joint
 from app.recipe.knobs import Knob
 from app.recipe.schema import ModelRef, Recipe
-from app.recipe.stack import is_one_whole, length_of
+from app.recipe.stack import LONGEST, is_one_whole, length_of
 from app.recipe.stack_form import BlockView, SourceView, view_blocks
 from app.recipe.stack_patterns import PATTERNS, Pattern
+from app.web.model_summary import layer_count
 from app.web.pages.pictures import column
 from app.web.pages.pictures.threads import thread
 from app.web.rendering import short_number
@@ -112,8 +113,9 @@ class StackDesk:
 
 
 def layer_counts(facts: Mapping[ModelRef, ModelFacts]) -> dict[ModelRef, int]:
-    """The number of layers of each parent, by its headers."""
-    return {model: layers for model, one in facts.items() if (layers := read_structure(one).layers)}
+    """The number of layers of each parent: what its config tells, else by its tensors' names (slow for many)."""
+    told = {model: layer_count(one.config) or read_structure(one).layers for model, one in facts.items()}
+    return {model: count for model, count in told.items() if 0 < count < LONGEST}
 
 
 def stack_desk(recipe: Recipe, form: FormView, counts: Mapping[ModelRef, int], plan: Plan | None) -> StackDesk:
