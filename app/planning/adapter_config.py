@@ -15,6 +15,7 @@ from typing import Any
 from app.planning.facts import ModelFacts
 from app.planning.strict_json import BadJson, load_object, short
 from app.recipe.findings import Finding, Refused, refuse
+from app.recipe.references import is_hub_id
 
 ADAPTER_CONFIG = "adapter_config.json"
 _USE_MERGED = "Merge the adapter into its base with the tool that made it, and use the merged model."
@@ -79,6 +80,15 @@ class AdapterSettings:
 def is_adapter(facts: ModelFacts) -> bool:
     """Whether these are the facts of an adapter on its own."""
     return not facts.config and ADAPTER_CONFIG in facts.texts
+
+
+def made_for(facts: ModelFacts) -> str | None:
+    """The Hub id of the model that an adapter says it was made for."""
+    try:
+        base = _word(load_object(facts.texts[ADAPTER_CONFIG].encode(errors="replace")).get("base_model_name_or_path"))
+    except BadJson:
+        return None
+    return base if base and is_hub_id(base) else None
 
 
 def read_settings(facts: ModelFacts) -> AdapterSettings:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from app.planning.adapter_config import is_adapter
+from app.planning.adapter_config import is_adapter, made_for
 from app.planning.facts import MERGEABLE, ModelFacts, TensorFacts
 from app.planning.layers import Structure, config_parts, position, read_structure
 from app.planning.module_names import EMBEDDINGS, outside_layers
@@ -112,7 +112,7 @@ def unfit(ref: ModelRef, facts: ModelFacts) -> Iterator[Finding]:
     if is_adapter(facts):
         yield Finding(
             "error", "adapter-alone", str(ref), f"{ref} is an adapter, which needs the model it was made for.",
-            f"Write owner/model+{ref}.",
+            f"Write {made_for(facts) or 'owner/model'}+{ref}.",
         )  # fmt: skip
         return
     if not facts.tensors:

@@ -275,7 +275,11 @@ def test_the_recipe_that_travels_pins_both():
 def test_an_adapter_alone_is_no_parent():
     with pytest.raises(Refused) as caught:
         make_plan(recipe("merge_method: passthrough\nmodels: [{model: o/lora}]\n"), family(adapter(LORA)))
-    assert codes(caught.value) == ["adapter-alone"]
+    assert codes(caught.value) == ["adapter-alone"] and "owner/model+o/lora" in caught.value.findings[0].fix
+    with pytest.raises(Refused) as caught:
+        alone = adapter(LORA, base_model_name_or_path="o/a")
+        make_plan(recipe("merge_method: passthrough\nmodels: [{model: o/lora}]\n"), family(alone))
+    assert caught.value.findings[0].fix == "Write o/a+o/lora."
 
 
 def test_licences_of_both_are_looked_at():
