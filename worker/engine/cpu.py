@@ -194,7 +194,7 @@ class CpuBackend:
         entry("philox.fill")(stream.words, start, words, np.empty((1, TILE), np.float32))
         magnitudes = lines(bits)
         kept = np.empty(magnitudes.shape, np.uint8)
-        room, counts = np.empty((2, depth), np.uint64), np.empty(1024, np.int64)
+        room, counts = np.empty((2, depth), np.uint64), np.empty(4096, np.int32)
         entry("rows.keep_by_rank")(magnitudes, lines(words), thresholds, kept, room, counts)
         return kept.reshape(-1, inner, depth).swapaxes(1, 2).reshape(-1)
 

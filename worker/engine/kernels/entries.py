@@ -27,7 +27,7 @@ ENTRIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             *_RAW, *_MASKS, _FLOATS, _FLOATS, "int64", "int64", "int64", "float32", "int64", "int64", *_OUT, *_ROOM,
         ),
         "philox.fill": (_BITS, "int64", _BITS, _TILES),
-        "rows.keep_by_rank": ("uint32[:,::1]", "uint32[:,::1]", _BITS, "uint8[:,::1]", "uint64[:,::1]", _LONGS),
+        "rows.keep_by_rank": ("uint32[:,::1]", "uint32[:,::1]", _BITS, "uint8[:,::1]", "uint64[:,::1]", "int32[::1]"),
         "rows.narrow": (_FLOATS, *_OUT),
         "rows.widen": (*_RAW, "int64", "float32[:,::1]"),
         "select.magnitudes": (*_RAW, "int64", "uint32[:,::1]", _TILES),
