@@ -19,6 +19,7 @@ from app.recipe.catalogue import METHODS, Method
 from app.recipe.findings import Finding, Refused
 from app.recipe.knobs import Knob, apply_knobs, make_knob, setting_shown, source_knobs, source_scopes, with_required
 from app.recipe.references import parse_reference
+from app.recipe.roles import first_parent
 from app.recipe.schema import ModelRef, Parameters, Recipe, Source
 from app.recipe.stack_form import apply_blocks
 
@@ -59,16 +60,18 @@ def view(recipe: Recipe, order: Sequence[str] = ()) -> FormView:
     by_model: dict[ModelRef, Source] = {}
     for source in recipe.sources():
         by_model.setdefault(source.model, source)
+    receiving = first_parent(recipe) if method.receives and by_model else None
     letters = iter(THREADS)
     parents = []
     for index, model in _in_order(recipe, order if recipe.slices else ()):
         is_base = model == recipe.base_model
+        bare = is_base or model == receiving
         letter = "" if is_base and method.base == "required" and not method.base_counts else next(letters, "?")
         listed = by_model.get(model)
         knobs = (
             ()
             if listed is None or stacked
-            else source_knobs(listed, f"parent.{index}", method, recipe.parameters, is_base=is_base)
+            else source_knobs(listed, f"parent.{index}", method, recipe.parameters, is_base=bare)
         )
         parents.append(ParentView(index, model, letter, is_base, knobs))
     count = len(parents)

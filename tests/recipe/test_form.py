@@ -194,3 +194,12 @@ def test_every_ready_recipe_reads_without_a_remark() -> None:
     for preset in presets():
         assert read_recipe(preset.text).findings == ()
         assert preset.title and preset.when
+
+
+def test_the_model_that_receives_has_no_weight_of_its_own() -> None:
+    recipe = read_recipe(
+        "merge_method: transfer\nbase_model: o/base\nmodels: [{model: o/chat}, {model: o/code}]\n"
+    ).recipe
+    assert recipe is not None
+    knobs = {str(parent.model): [knob.parameter.name for knob in parent.knobs] for parent in view(recipe).parents}
+    assert knobs == {"o/base": [], "o/chat": [], "o/code": ["weight"]}
