@@ -57,3 +57,16 @@ def test_everything_that_is_wrong_is_told_at_once_by_the_variables_name(monkeypa
 
 def test_the_secret_is_not_shown():
     assert "correct horse" not in repr(Settings(secret_key="correct horse"))
+
+
+@pytest.mark.parametrize(
+    ("how", "alone"),
+    [
+        ({}, True),
+        ({"host": "::1"}, True),
+        ({"host": "0.0.0.0"}, False),
+        ({"allowed_hosts": "loom.example"}, False),
+    ],
+)
+def test_a_server_that_others_reach_is_not_one_persons(how: dict, alone: bool):
+    assert Settings(**how).alone is alone

@@ -271,16 +271,18 @@ def test_an_interrupted_merge_goes_on_after_its_finished_shards(
     from app import preflight as module
     from app.planning.plan_merge import make_plan
 
-    monkeypatch.setattr(module, "make_plan", lambda *one, **more: make_plan(*one, **more, shard_bytes=1_500_000))
+    monkeypatch.setattr(module, "make_plan", lambda *one, **more: make_plan(*one, **more, shard_bytes=600_000))
     whole = bench.merge(LINEAR, stream=True, name="whole")
     kept: dict[str, Written] = {}
     with pytest.raises(InterruptedError):
         bench.merge(LINEAR, stream=True, watch=Shards(kept, 2))
-    assert len(kept) == 2
+    there = {name: one.size for name, one in kept.items()}
+    assert 2 <= len(there) <= 4
     bench.hub.forget()
     assert bench.merge(LINEAR, stream=True, watch=Shards(kept, 99)) == whole
-    assert len(kept) == 3
-    assert weights_sent(bench.hub) < 4_500_000
+    assert len(kept) == sum(file.name.endswith("safetensors") for file in whole.files) > len(there)
+    left = sum(one.size for one in kept.values()) - sum(there.values())
+    assert weights_sent(bench.hub) < 2 * left + 100_000
 
 
 def test_it_stops_at_once_when_told_while_nothing_comes(bench: Bench) -> None:

@@ -55,21 +55,22 @@ def make_checkpoint(order: Order, library: Library, watch: Watch) -> Manifest:
     looked = _look(order, library)
     plan = _plan(looked)
     watch.planned(plan, looked.estimate.peak_memory_bytes if looked.estimate else 0)
-    for finding in (*looked.findings, *([NOT_HASHED] if order.stream else [])):
+    streamed = order.stream and any(parent.commit for parent in plan.parents)
+    for finding in (*looked.findings, *([NOT_HASHED] if streamed else [])):
         watch.log(finding.text if finding.level == "info" else str(finding))
         for change in finding.changes:
             watch.log(f"config.json: {change}")
     order.work.mkdir(parents=True, exist_ok=True)
     cache = library.hub.cache.root if library.hub else order.work
-    make_room(plan, order.work, cache, _size(order.work), watch, stream=order.stream)
-    with supply(plan, library, watch, order.work, token=order.token, stream=order.stream) as parents:
+    make_room(plan, order.work, cache, _size(order.work), watch, stream=streamed)
+    with supply(plan, library, watch, order.work, token=order.token, stream=streamed) as parents:
         with aligned(plan, parents.places, order.work, parents.watch) as (laid_out, places):
             written = merge(
                 laid_out, places, order.work, parents.watch,
                 device=order.device, threads=order.threads, epoch=order.epoch,
             )  # fmt: skip
         folders = parents.folders()
-        if not order.stream:
+        if not streamed:
             remember_branches(order.asked or order.recipe, plan, library)
         texts = write_texts(plan, folders, order.work, watch, title=order.title)
     verify(plan, order.work, watch)

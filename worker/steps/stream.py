@@ -149,6 +149,8 @@ class Streams:
             pass
         except BaseException as problem:  # noqa: BLE001  whoever reads gets it
             self._fail(problem)
+        finally:
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
 
     async def _fetch_all(self) -> None:
         async with self._hub.transport.async_client(self._hub.fetching) as client, asyncio.TaskGroup() as group:
