@@ -10,7 +10,8 @@ from app.recipe.catalogue import METHODS
 from app.recipe.findings import Finding, Refused, refuse
 from app.recipe.schema import EMPTY, ModelRef, Module, Parameters, Recipe, Rule, Scalar, Setting, Slice, Source
 
-_OURS = ("consensus_ta", "consensus_ties")
+LACKING = ("transfer", "consensus_ta", "consensus_ties")
+"""Methods of the catalogue that mergekit does not have. Of these only the first can be said otherwise."""
 _ONE: Setting = (Rule(1.0),)
 
 
@@ -36,7 +37,7 @@ def for_mergekit(recipe: Recipe) -> tuple[Recipe, tuple[Finding, ...]]:
 
 def _document(recipe: Recipe) -> Recipe:
     method = METHODS.get(recipe.merge_method)
-    if recipe.merge_method in _OURS:
+    if recipe.merge_method in LACKING[1:]:
         text = f"{method.title if method else recipe.merge_method} is not among mergekit's methods."
         raise refuse("not-in-mergekit", "merge_method", text, "ties and breadcrumbs_ties come nearest.")
     pieces = [*recipe.slices, *(piece for module in recipe.modules.values() for piece in module.slices)]

@@ -29,13 +29,14 @@ _CPU_CHUNK = 1 << 17
 
 
 class TorchBench:
-    """Host memory of one thread, pinned for a GPU, and the thread's stream."""
+    """Host memory of one thread, pinned for a GPU, and the thread's stream, which all benches of a thread share."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self._pin = device.type == "cuda"
         if self._pin:
-            torch.cuda.set_stream(torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
+            if torch.cuda.current_stream(device) == torch.cuda.default_stream(device):
+                torch.cuda.set_stream(torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
         else:
             torch.set_num_threads(1)
         self._host = torch.empty(0, dtype=torch.uint8)
