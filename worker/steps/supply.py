@@ -41,7 +41,7 @@ class Supply:
 def supply(
     plan: Plan, library: Library, watch: Watch, work: Path, *, token: str | None, stream: bool
 ) -> Iterator[Supply]:
-    """``stream``: weights on the Hub, where some parents are, are not stored. Raises Refused, or what ``watch`` raises."""
+    """``stream``: weights on the Hub, where a parent is, are not stored. Raises Refused, or what ``watch`` raises."""
     if stream:
         with _streamed(plan, library, watch, work, token) as found:
             yield found
