@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.results import Results, lines, read
+from benchmarks.goals import MB
+from benchmarks.results import Line, Results, lines, read
 from benchmarks.table import markdown
 
 PAGE = Path("docs/speed.md")
 RESULTS = Path(".cache/benchmarks/results")
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 DRAWINGS = ("time", "memory")
+QUIET = 0.1
+"""Share of all cores that others may take before it is worth a warning."""
+SMALLEST = "87K"
 
 
 def heading(results: Results) -> str:
@@ -31,14 +36,40 @@ def heading(results: Results) -> str:
     )
 
 
+def remarks(made: Sequence[Line]) -> str:
+    """What a reader has to know before trusting a figure: how busy the machine was, and what starting alone costs."""
+    disturbed = [one.disturbed for line in made for one in (line.ours, line.theirs) if one]
+    runs = [one.runs for line in made for one in (line.ours, line.theirs) if one]
+    told = [f"Figures are medians of {_range(runs)} runs." if max(runs) > 1 else "Every figure is from a single run."]
+    if max(disturbed) < QUIET:
+        told.append("Hardly anything else was running.")
+    else:
+        share = _range([100 * one for one in disturbed])
+        told.append(
+            f"Other programs took {share} % of all cores meanwhile: take ratios of processor time as rough, those of"
+            " wall time as rougher, memory as it stands."
+        )
+    starts = [line.ours for line in made if line.size == SMALLEST and line.ours]
+    if starts:
+        seconds = _range([one.cpu for one in starts], ".2f")
+        peak = f"{max(one.peak_bytes for one in starts) / MB:.0f}"
+        told.append(f"Starting, seen at {SMALLEST}, takes {seconds} s of processor time and up to {peak} MB.")
+    return " ".join(told) + "\n"
+
+
+def _range(values: Sequence[float], form: str = ".0f") -> str:
+    least, most = format(min(values), form), format(max(values), form)
+    return least if least == most else f"{least} to {most}"
+
+
 def published(page: str, results: Results) -> str:
     """``page`` with the results between its marks. Raises ValueError when it has none."""
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise ValueError(f"{BEGIN} and {END} are not in the page")
-    table = markdown(lines(results.runs, int(results.machine["cores"])))
-    return f"{before}{begin}\n\n{heading(results)}\n{table}\n{end}{after}"
+    made = lines(results.runs, int(results.machine["cores"]))
+    return f"{before}{begin}\n\n{heading(results)}\n{remarks(made)}\n{markdown(made)}\n{end}{after}"
 
 
 def main() -> None:
