@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from app.library.facts import Library
+from app.storage.base import Manifest
+from tests.support.hub import StandInHub
+from tests.worker.far import RECIPES, Bench, served
 from tests.worker.quiet import local
 from tests.worker.rig import Rig, make_models
 
@@ -71,3 +74,27 @@ def library(models: Path) -> Iterator[Library]:
     library = local(models)
     yield library
     library.close()
+
+
+@pytest.fixture(scope="module")
+def cdn_hub(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator[StandInHub]:
+    """The models as ``org/...``; weights are answered by redirects, as on the Hub."""
+    with served(tmp_path_factory.mktemp("hub"), models, cdn=True) as hub:
+        yield hub
+
+
+@pytest.fixture
+def bench(cdn_hub: StandInHub, tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(cdn_hub, tmp_path)
+    yield bench
+    bench.library.close()
+
+
+@pytest.fixture(scope="module")
+def from_stored(cdn_hub: StandInHub, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Manifest]:
+    """What the recipes give when the parents are stored first."""
+    bench = Bench(cdn_hub, tmp_path_factory.mktemp("stored"))
+    made = {text: bench.merge(text, stream=False, name=str(i)) for i, text in enumerate(RECIPES)}
+    assert bench.stored()
+    bench.library.close()
+    return made

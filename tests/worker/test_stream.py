@@ -5,70 +5,21 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from app.hub.client import HubClient
 from app.hub.transport import FETCHING
-from app.library.facts import Library
-from app.library.local import LocalRoots
 from app.recipe.findings import Refused
 from app.storage.base import Manifest
 from tests.support.adapters import factors, write_adapter
-from tests.support.hub import StandInHub
 from tests.support.hub_faults import limited
+from tests.worker.far import LINEAR, RECIPES, SUBSET, TIES, WEIGHTS, Bench, served, weights_sent
 from tests.worker.quiet import Quiet, plan_of
-from tests.worker.rig import RECIPE
-from worker.engine import execute
 from worker.engine.execute import Written
 from worker.steps import remote_file, stream, supply
 from worker.steps.check import needed
-from worker.steps.checkpoint import Order, make_checkpoint
-
-LINEAR = RECIPE.replace("local:models", "org")
-TIES = """\
-merge_method: ties
-base_model: org/one
-models:
-- {model: org/two, parameters: {weight: 1, density: 0.4}}
-"""
-STAGES = """\
-name: mixed
-merge_method: linear
-models:
-- {model: org/one, parameters: {weight: 1}}
-- {model: org/two, parameters: {weight: 1}}
----
-merge_method: slerp
-base_model: org/one
-models: [{model: org/one}, {model: mixed}]
-parameters: {t: 0.4}
-"""
-SUBSET = """\
-merge_method: passthrough
-slices:
-- sources: [{model: org/two, layer_range: [0, 2]}]
-- sources: [{model: org/two, layer_range: [1, 2]}]
-"""
-RECIPES = (LINEAR, TIES, STAGES, SUBSET)
-WEIGHTS = r"resolve/.*\.safetensors$"
-
-
-def served(folder: Path, models: Path, cdn: bool) -> StandInHub:
-    hub = StandInHub(folder, cdn=cdn)
-    for name in ("one", "two"):
-        hub.add(f"org/{name}", {path.name: path.read_bytes() for path in (models / name).iterdir()})
-    return hub
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator[StandInHub]:
-    """Weights are answered by redirects, as on the Hub."""
-    with served(tmp_path_factory.mktemp("hub"), models, cdn=True) as hub:
-        yield hub
 
 
 @pytest.fixture(autouse=True)
@@ -80,92 +31,51 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "AHEAD", 5)
 
 
-class Bench:
-    """A library over the stand-in Hub with a cache of its own, and merges with it."""
-
-    def __init__(self, hub: StandInHub, folder: Path) -> None:
-        hub.heal()
-        hub.forget()
-        client = HubClient(hub.endpoint, folder / "cache")
-        client.fetching = replace(FETCHING, first=0.01, longest=0.05, silence=3)
-        self.hub, self.folder, self.client = hub, folder, client
-        self.library = Library(client, LocalRoots({}))
-        self.watch = Quiet()
-
-    def merge(self, recipe: str, *, stream: bool, name: str = "out", watch: Quiet | None = None) -> Manifest:
-        order = Order(recipe, self.folder / f"{name}.work", self.folder / name, "t", stream=stream, threads=3)
-        self.watch = watch or Quiet()
-        return make_checkpoint(order, self.library, self.watch)
-
-    def stored(self) -> list[Path]:
-        """Weights in the cache: what the Hub keeps in LFS, whole or not."""
-        return [path for path in (self.folder / "cache").glob("*/blobs/*") if len(path.name.split(".")[0]) == 64]
-
-
-@pytest.fixture
-def bench(hub: StandInHub, tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(hub, tmp_path)
-    yield bench
-    bench.library.close()
-
-
-@pytest.fixture(scope="module")
-def undisturbed(hub: StandInHub, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Manifest]:
-    """What the recipes give when the parents are stored."""
-    bench = Bench(hub, tmp_path_factory.mktemp("undisturbed"))
-    made = {text: bench.merge(text, stream=False, name=str(i)) for i, text in enumerate(RECIPES)}
-    assert bench.stored()
-    bench.library.close()
-    return made
-
-
-def weights_sent(hub: StandInHub) -> int:
-    return sum(entry.sent for entry in hub.requests("safetensors") if entry.status in (200, 206) and entry.range)
-
-
 @pytest.mark.parametrize("recipe", RECIPES, ids=["linear", "ties", "stages", "subset"])
 def test_the_same_bytes_as_from_stored_parents_and_nothing_stored(
-    recipe: str, bench: Bench, undisturbed: dict[str, Manifest]
+    recipe: str, bench: Bench, from_stored: dict[str, Manifest]
 ) -> None:
-    assert bench.merge(recipe, stream=True) == undisturbed[recipe]
+    assert bench.merge(recipe, stream=True) == from_stored[recipe]
     assert bench.stored() == []
     assert not list(bench.folder.glob("out.work"))
     assert any("SHA-256 cannot be checked" in line for line in bench.watch.lines)
     assert "downloading" not in bench.watch.stages or weights_sent(bench.hub)
 
 
-def test_a_hub_that_sends_files_itself(models: Path, tmp_path: Path, undisturbed: dict[str, Manifest]) -> None:
+def test_a_hub_that_sends_files_itself(models: Path, tmp_path: Path, from_stored: dict[str, Manifest]) -> None:
     (tmp_path / "hub").mkdir()
     with served(tmp_path / "hub", models, cdn=False) as plain:
         bench = Bench(plain, tmp_path)
-        assert bench.merge(LINEAR, stream=True) == undisturbed[LINEAR]
+        assert bench.merge(LINEAR, stream=True) == from_stored[LINEAR]
         bench.library.close()
 
 
-def test_an_address_is_asked_for_once_and_again_when_it_expires(bench: Bench, undisturbed: dict[str, Manifest]) -> None:
+def test_an_address_is_asked_for_once_and_again_when_it_expires(bench: Bench, from_stored: dict[str, Manifest]) -> None:
     plan_of(bench.library, LINEAR)
     bench.hub.forget()
     expired = bench.hub.fault("status", r"cdn/.*safetensors$", skip=12, status=403)
-    assert bench.merge(LINEAR, stream=True) == undisturbed[LINEAR]
+    assert bench.merge(LINEAR, stream=True) == from_stored[LINEAR]
     assert expired.happened
     asked = [entry for entry in bench.hub.requests("resolve") if entry.path.endswith("safetensors")]
     assert len(asked) < 40 < len(bench.hub.requests("/cdn/"))
     assert {entry.token for entry in bench.hub.requests("/cdn/")} == {None}
 
 
-def test_each_byte_is_read_once_and_only_what_is_used(bench: Bench, hub: StandInHub) -> None:
+def test_each_byte_is_read_once_and_only_what_is_used(bench: Bench) -> None:
     plan = plan_of(bench.library, SUBSET)
     used = {(one.tensor.file, one.tensor.begin): one.tensor.nbytes for step in plan.steps() for one in step.inputs}
     whole = sum(file.size for file in plan.parents[0].files if file.name.endswith("safetensors"))
-    hub.forget()
+    bench.hub.forget()
     bench.merge(SUBSET, stream=True)
     exact = sum(used.values())
-    assert exact <= weights_sent(hub) <= exact + 64 * len(used)
+    assert exact <= weights_sent(bench.hub) <= exact + 64 * len(used)
     assert exact < whole / 2
     plan = plan_of(bench.library, TIES)
-    hub.forget()
+    bench.hub.forget()
     bench.merge(TIES, stream=True, name="ties")
-    assert weights_sent(hub) <= 64 * 150 + sum(one.tensor.nbytes for step in plan.steps() for one in step.every_input)
+    assert weights_sent(bench.hub) <= 64 * 150 + sum(
+        one.tensor.nbytes for step in plan.steps() for one in step.every_input
+    )
 
 
 @pytest.mark.parametrize(
@@ -180,21 +90,21 @@ def test_each_byte_is_read_once_and_only_what_is_used(bench: Bench, hub: StandIn
     ],
     ids=lambda fault: fault["kind"],
 )
-def test_bad_lines_change_nothing(fault: dict, bench: Bench, undisturbed: dict[str, Manifest]) -> None:
+def test_bad_lines_change_nothing(fault: dict, bench: Bench, from_stored: dict[str, Manifest]) -> None:
     plan_of(bench.library, LINEAR)
     if fault["kind"] == "stall":
         bench.client.fetching = replace(bench.client.fetching, silence=0.3)
     place = WEIGHTS if fault["kind"] == "status" else r"cdn/.*safetensors$"
     done = bench.hub.fault(path=place, skip=1, **fault)
-    assert bench.merge(LINEAR, stream=True) == undisturbed[LINEAR]
+    assert bench.merge(LINEAR, stream=True) == from_stored[LINEAR]
     assert done.happened
 
 
-def test_when_the_hub_asks_for_a_pause_everybody_pauses(bench: Bench, undisturbed: dict[str, Manifest]) -> None:
+def test_when_the_hub_asks_for_a_pause_everybody_pauses(bench: Bench, from_stored: dict[str, Manifest]) -> None:
     plan_of(bench.library, LINEAR)
     bench.hub.fault("status", WEIGHTS, skip=2, **limited(1))
     began = time.monotonic()
-    assert bench.merge(LINEAR, stream=True) == undisturbed[LINEAR]
+    assert bench.merge(LINEAR, stream=True) == from_stored[LINEAR]
     assert time.monotonic() - began >= 1
     assert any("asks for a pause" in line and "Trying again" in line for line in bench.watch.lines)
 
@@ -296,23 +206,11 @@ def test_it_stops_at_once_when_told_while_nothing_comes(bench: Bench) -> None:
     assert not [thread for thread in threading.enumerate() if thread.name in ("stream", "engine-0")]
 
 
-def test_what_is_here_already_is_not_fetched(bench: Bench, undisturbed: dict[str, Manifest]) -> None:
+def test_what_is_here_already_is_not_fetched(bench: Bench, from_stored: dict[str, Manifest]) -> None:
     bench.merge(LINEAR, stream=False, name="stored")
     bench.hub.forget()
-    assert bench.merge(LINEAR, stream=True) == undisturbed[LINEAR]
+    assert bench.merge(LINEAR, stream=True) == from_stored[LINEAR]
     assert not weights_sent(bench.hub)
-
-
-def test_what_was_fetched_is_found_by_its_branch_offline(bench: Bench) -> None:
-    """Also by a job, whose recipe is pinned; and nothing is promised of what was only streamed."""
-    pinned = plan_of(bench.library, LINEAR).texts["mergekit_config.yml"]
-    refs = bench.folder / "cache"
-    for streamed in (True, False):
-        order = Order(pinned, bench.folder / "w", bench.folder / str(streamed), "t", stream=streamed, asked=LINEAR)
-        make_checkpoint(order, bench.library, Quiet())
-        found = {path.parts[-3]: path.read_text() for path in refs.glob("*/refs/main")}
-        here = {f"models--org--{name}": bench.hub.commit_of(f"org/{name}") for name in ("one", "two")}
-        assert found == ({} if streamed else here)
 
 
 def test_room_is_asked_for_the_result_alone(bench: Bench) -> None:
@@ -323,7 +221,7 @@ def test_room_is_asked_for_the_result_alone(bench: Bench) -> None:
 
 
 def test_joined_vocabularies_read_their_rows_from_afar(
-    bench: Bench, models: Path, tmp_path: Path, undisturbed: dict[str, Manifest]
+    bench: Bench, models: Path, tmp_path: Path, from_stored: dict[str, Manifest]
 ) -> None:
     """The tokenizer that is asked for is joined before the engine starts, from parts as well."""
     files = {path.name: path.read_bytes() for path in (models / "two").iterdir()}
@@ -343,48 +241,3 @@ def test_adapters_are_read_from_afar_too(bench: Bench, tmp_path: Path) -> None:
     streamed = bench.merge(recipe, stream=True)
     assert bench.stored() == []
     assert bench.merge(recipe, stream=False, name="stored") == streamed
-
-
-def test_a_merge_begins_with_the_files_that_are_here(
-    bench: Bench, undisturbed: dict[str, Manifest], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two of three files of a parent come; the third only once tensors were made of the others."""
-    made: list[str] = []
-    go_on = threading.Event()
-    original = execute._Ledger.tensor_done
-
-    def tensor_done(self: object, name: str) -> None:
-        made.append(name)
-        if len(made) == 10:
-            go_on.set()
-        original(self, name)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(execute._Ledger, "tensor_done", tensor_done)
-    download = bench.client.download
-
-    def held(repo: str, commit: str, file, *rest, **more) -> Path:
-        if file.name.endswith("00003-of-00003.safetensors"):
-            assert go_on.wait(60), "no tensor was made before the last file came"
-        return download(repo, commit, file, *rest, **more)
-
-    monkeypatch.setattr(bench.client, "download", held)
-    assert bench.merge(LINEAR, stream=False) == undisturbed[LINEAR]
-    assert bench.watch.stages == ["checking", "downloading", "merging", "verifying", "finalising"]
-    assert any("begins with the files that are here" in line for line in bench.watch.lines)
-
-
-def test_a_merge_that_has_begun_ends_with_a_file_that_cannot_be_had(bench: Bench) -> None:
-    plan_of(bench.library, LINEAR)
-    bench.hub.fault("status", r"resolve/.*00003-of-00003\.safetensors$", times=None, status=404)
-    with pytest.raises(Refused):
-        bench.merge(LINEAR, stream=False)
-    assert not (bench.folder / "out").exists()
-
-
-def test_a_merge_that_waits_for_a_file_stops_when_told(bench: Bench) -> None:
-    plan_of(bench.library, LINEAR)
-    bench.hub.fault("stall", WEIGHTS, after=10, times=None)
-    began = time.monotonic()
-    with pytest.raises(InterruptedError):
-        bench.merge(LINEAR, stream=False, watch=Quiet(stop_at="downloading"))
-    assert time.monotonic() - began < FETCHING.silence
