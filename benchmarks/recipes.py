@@ -1,4 +1,4 @@
-"""The recipes that are timed: one a method, written so that both tools read the same file.
+"""The recipes that are timed: one a method, written so that both tools read the same file where both have the method.
 
 Parents are the folders that ``benchmarks.checkpoints`` makes, named relative to the folder they lie in.
 """
@@ -13,10 +13,12 @@ TUNES = ("ft1", "ft2", "ft3")
 
 @dataclass(frozen=True)
 class Recipe:
-    """``write`` makes the YAML for a model of so many layers. ``inputs``: models read, for the table."""
+    """``write`` makes the YAML for a model of so many layers. ``inputs``: models read, for the table. ``both``:
+    mergekit has the method too."""
 
     inputs: str
     write: Callable[[int], str]
+    both: bool = True
 
 
 def _merge(method: str, models: Mapping[str, str], base: str = "", parameters: str = "") -> Callable[[int], str]:
@@ -59,6 +61,9 @@ RECIPES: Mapping[str, Recipe] = {
     "multislerp": Recipe("3", _merge("multislerp", _each("weight: 0.33"))),
     "karcher": Recipe("3", _merge("karcher", _each(""))),
     "task_arithmetic": Recipe("3+b", _merge("task_arithmetic", _each("weight: 0.4"), "base")),
+    "transfer": Recipe("3+b", _merge("transfer", {"ft1": "", **_each("weight: 0.4", TUNES[1:])}, "base"), both=False),
+    "consensus_ta": Recipe("3+b", _merge("consensus_ta", _each("weight: 0.4"), "base"), both=False),
+    "consensus_ties": Recipe("3+b", _merge("consensus_ties", _each("weight: 0.4, density: 0.5"), "base"), both=False),
     "model_stock": Recipe("3+b", _merge("model_stock", _each(""), "base")),
     "nearswap": Recipe("1+b", _merge("nearswap", _each("", ("ft3",)), "base", "t: 0.0001")),
     "arcee_fusion": Recipe("1+b", _merge("arcee_fusion", _each("", ("ft3",)), "base")),

@@ -65,7 +65,7 @@ class Bench:
         runs: list[Run] = []
         for _ in range(self.rounds):
             for tool in (OURS, ENGINE, THEIRS):
-                if tool != THEIRS or (self.mergekit and not _slow(runs)):
+                if tool != THEIRS or (self._has(method) and not _slow(runs)):
                     runs.append(self._run(tool, size, recipe, out))
                 if tool == OURS:
                     runs.append(self._copy(size, method, out))
@@ -75,9 +75,13 @@ class Bench:
     def warm_up(self, method: str) -> None:
         """Compile and cache what the recipe needs, with the smallest checkpoints."""
         recipe, out = self.recipe(TINY, method), self.scratch / "out"
-        for tool in (OURS, THEIRS) if self.mergekit else (OURS,):
+        for tool in (OURS, THEIRS) if self._has(method) else (OURS,):
             measure.run([*self._command(tool), recipe, out], self.weights(TINY), OFFLINE)
             shutil.rmtree(out)
+
+    def _has(self, method: str) -> bool:
+        """Whether mergekit is at hand and has the method."""
+        return self.mergekit is not None and RECIPES[method].both
 
     def _run(self, tool: str, size: str, recipe: Path, out: Path) -> Run:
         def once() -> Measured:
