@@ -57,6 +57,7 @@ class MadeSource(Source):
         self.name, self.dtype, self.elements = tensor.name, tensor.stored, tensor.elements
         self.itemsize = ITEMSIZE[self.dtype]
         self._tensor, self._inputs = tensor, inputs
+        self._work: _Piecewise | None = None
         self.level: int = 1 + max((one.level for one in inputs if isinstance(one, MadeSource)), default=-1)
 
     @property
@@ -77,11 +78,12 @@ class MadeSource(Source):
         self._benches = benches
         nowhere = cast("OutputFile", None)
         self._work = _Piecewise(step, self._inputs, self._tensor.seed, nowhere, 0, backend, crew, bench, _count_nothing)
-        method(step.method)(self._work)
+        method(step.method)(self._prepared())
 
     def read(self, into: memoryview, start: int) -> None:
         """Fills ``into`` with elements from index ``start`` on. Raises Refused(not-finite)."""
-        work, unit = self._work, self._work.unit
+        work = self._prepared()
+        unit = work.unit
         end = start + len(into) // self.itemsize
         size = max(1, work.backend.chunk // unit) * unit
         bench = self._benches.at(self.level)
@@ -100,11 +102,16 @@ class MadeSource(Source):
             ]
 
     def release(self) -> None:
+        self._work = None  # with its masks, which may be as large as the tensor
         for one in self._inputs:
             one.release()
 
+    def _prepared(self) -> _Piecewise:
+        assert self._work is not None  # noqa: S101  Run.make_tensor prepares before and releases after
+        return self._work
+
     def _refuse(self, bench: Bench) -> None:
-        self._work.refuse_parents(bench)
+        self._prepared().refuse_parents(bench)
         raise refuse(
             "not-finite", self.name, f"Values of {self.name} come out of {self.label} as NaN, infinite or too large for"
             f" {self.dtype}, though all parents are finite.", "Use smaller weights in that document.",
