@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from app.main import create_app
 from app.planning.facts import ModelFacts
 from app.recipe.catalogue import METHODS
+from app.recipe.findings import refuse
 from app.recipe.form import apply, view
 from app.recipe.identity import read_share_token, recipe_hash, share_token
 from app.recipe.reading import Reading, read_recipe
@@ -97,6 +98,9 @@ class StandIn:
 
     def with_tokenizer(self, ref: ModelRef, known: ModelFacts, token: str | None = None) -> ModelFacts:
         return known
+
+    def files(self, ref: ModelRef, token: str | None = None) -> None:
+        raise refuse("no-files", str(ref), "There are no weights behind these facts.")
 
     def close(self) -> None:
         """Nothing is open."""
