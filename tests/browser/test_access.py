@@ -48,6 +48,7 @@ def pages(app: Running) -> dict[str, str]:
         "jobs": "/jobs",
         "job": f"/jobs/{job}",
         "models": "/models",
+        "compare": "/compare?model=weavers/tiny-chat&model=weavers/tiny-code&base=weavers/tiny-base",
         "model": "/models/view?ref=weavers/tiny-base",
         "recipes": "/recipes",
         "shared": shared,

@@ -214,7 +214,8 @@ def _bar(job: Job) -> int | None:
 def _tiles(job: Job, shards: int) -> tuple[Tile, ...]:
     if job.state == "queued" and not job.started_at:
         return ()
-    verb = {"downloading": "fetched", "uploading": "sent", "comparing": "read"}.get(job.stage or "", "written")
+    otherwise = "read" if job.kind == "compare" else "written"
+    verb = {"downloading": "fetched", "uploading": "sent"}.get(job.stage or "", otherwise)
     total = f"of {byte_size(job.bytes_total)} {verb}" if job.bytes_total else verb
     last = Tile(f"{shards} of {job.shards_total}" if job.shards_total else str(shards), "shards safe on disk")
     tiles = [

@@ -111,6 +111,9 @@ def test_while_it_is_under_way_and_when_it_failed(client: TestClient, database: 
 
 def test_heat_maps_and_their_table(client: TestClient, database: Sessions, settings: Settings) -> None:
     job = finished_comparison(database, settings, comparison(norms=(0.01, 0.05, 0.02)))
+    listed = client.get("/jobs").text
+    assert one(listed, "a", href=f"/compare/{job.id}").text == job.title
+    assert "Open the heat maps" in client.get(f"/jobs/{job.id}").text
     assert client.get(f"/compare/{job.id}/progress").headers["hx-redirect"] == f"/compare/{job.id}"
     page = client.get(f"/compare/{job.id}").text
     shown = [link.text for link in elements(page, "a") if link.attributes.get("aria-current") == "true"]
