@@ -71,8 +71,11 @@ def _fetch(meeting: Meeting, library: Library, watch: Watch, token: str | None) 
 
 @contextmanager
 def _sources(wanted: Wanted, library: Library, token: str | None) -> Iterator[list[ModelFiles]]:
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="rows") as pool:
+    pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="rows")
+    try:
         yield [library.files(ref, token, pool) for ref in wanted.everyone]
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _measure(

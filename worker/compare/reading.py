@@ -59,17 +59,16 @@ def read_ahead(
     """
     ahead = AHEAD_FULL if meeting.full else AHEAD
     waiting: deque[tuple[Portion, Future[Array]]] = deque()
-    with ThreadPoolExecutor(ahead, thread_name_prefix="compare") as pool:
-        try:
-            for portion in portions(meeting):
-                waiting.append((portion, pool.submit(_read, portion, sources, meeting)))
-                if len(waiting) >= ahead:
-                    yield _first(waiting, check)
-            while waiting:
+    pool = ThreadPoolExecutor(ahead, thread_name_prefix="compare")
+    try:
+        for portion in portions(meeting):
+            waiting.append((portion, pool.submit(_read, portion, sources, meeting)))
+            if len(waiting) >= ahead:
                 yield _first(waiting, check)
-        finally:
-            for _, future in waiting:
-                future.cancel()
+        while waiting:
+            yield _first(waiting, check)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # who stops need not wait for what the network still owes
 
 
 def _first(waiting: deque[tuple[Portion, Future[Array]]], check: Callable[[], None]) -> tuple[Portion, Array]:
