@@ -126,7 +126,7 @@ def test_a_curve_for_the_mlp_alone(page: Page, app: Running) -> None:
 
 def test_a_part_of_a_name_is_typed(page: Page, app: Running) -> None:
     open_recipe(page, app)
-    page.get_by_label("For which modules").select_option(label="a part of the name…")
+    page.get_by_label("For which modules").select_option(label="layers or a part of the name…")
     page.get_by_label("Part of the names of tensors").fill("layers.3.")
     page.get_by_label("Part of the names of tensors").press("Tab")
     page.get_by_label("A weight for layers.3.").fill("1.5")
