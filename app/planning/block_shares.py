@@ -26,22 +26,24 @@ class BlockShares:
 
 
 def block_shares(recipe: Recipe, piece: Slice) -> BlockShares:
-    """One row where all layers are alike."""
+    """One row where all layers are alike. A recipe in the making may lack what its method needs: then equal shares."""
     method = METHODS.get(recipe.merge_method) or METHODS["linear"]
     base = None if method.base == "ignored" else piece.base_model or recipe.base_model
     sources = [source for source in piece.sources if source.model != base]
     if not sources or method.max_parents == 1:
-        return BlockShares(tuple(source.model for source in piece.sources[:1]), ((1.0,),))
+        alone = tuple(source.model for source in piece.sources[:1])
+        return BlockShares(alone, ((1.0,) * len(alone),))
     around = (piece.parameters, recipe.parameters)
     count = min(max(1, length_of(piece)), _MOST)
+    models = tuple(source.model for source in sources) if base is None else (base, *(one.model for one in sources))
     rows = []
     for layer in range(count):
         t = position(layer, count)
         inputs = [_values(method, (source.parameters, *around), t, shared=False) for source in sources]
         shared = _values(method, around, t, shared=True)
-        rows.append(shares_of(method.name, shared, inputs, based=base is not None))
-    models = tuple(source.model for source in sources)
-    return BlockShares(models if base is None else (base, *models), tuple(rows) if len(set(rows)) > 1 else (rows[0],))
+        row = shares_of(method.name, shared, inputs, based=base is not None)
+        rows.append(row if len(row) == len(models) else (1 / len(models),) * len(models))
+    return BlockShares(models, tuple(rows) if len(set(rows)) > 1 else (rows[0],))
 
 
 def _values(method: Method, scopes: Sequence[Parameters], t: float, *, shared: bool) -> Values:

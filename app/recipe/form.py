@@ -48,6 +48,8 @@ class FormView:
     """Made of slices, modules or several documents: the parents are shown, their layers are not edited here."""
     stages: tuple[str, ...] = ()
     """What the earlier of several documents are called."""
+    yaml_only: bool = False
+    """Made of modules or several documents: nothing but the method's own settings is edited here."""
 
 
 def view(recipe: Recipe, order: Sequence[str] = ()) -> FormView:
@@ -87,8 +89,9 @@ def view(recipe: Recipe, order: Sequence[str] = ()) -> FormView:
         if parameter.scope == "tensor"
     )
     stages = tuple(stage.name or "" for stage in recipe.stages)
-    takes_more = not recipe.modules and not recipe.stages and (bool(recipe.slices) or most is None or count < most)
-    return FormView(method, tuple(parents), shared, takes_more, stacked, stages)
+    yaml_only = bool(recipe.modules or recipe.stages)
+    takes_more = not yaml_only and (bool(recipe.slices) or most is None or count < most)
+    return FormView(method, tuple(parents), shared, takes_more, stacked, stages, yaml_only)
 
 
 def _in_order(recipe: Recipe, order: Sequence[str]) -> list[tuple[int, ModelRef]]:

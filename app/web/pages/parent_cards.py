@@ -50,8 +50,8 @@ def _card(parent: ParentView, form: FormView, facts: ModelFacts | None) -> Paren
         role=role or "BASE",
         facts=facts_line(facts) if facts else "",
         knobs=tuple(knob for knob in parent.knobs if knob.parameter.used),
-        can_be_base=base_matters and not is_base and not form.stacked,
-        can_leave_base=is_base and form.method.base == "optional" and not form.stacked,
+        can_be_base=base_matters and not is_base and not form.yaml_only,
+        can_leave_base=is_base and form.method.base == "optional" and not form.yaml_only,
         can_move=not form.stacked and len(form.parents) > 1 and bool(parent.letter),
         can_remove=True,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from starlette.testclient import TestClient
 
+from app.recipe.catalogue import METHODS
 from app.recipe.reading import read_recipe
 from tests.web.pages.html import elements, form_of, one
 from tests.web.pages.test_build import LIVE, press, targets
@@ -102,6 +103,20 @@ def test_a_pattern_of_two_models(online: TestClient) -> None:
     )
     assert ranges(page) == [("loom/prose", 0, 2), ("loom/code", 1, 3), ("loom/prose", 2, 4)]
     assert "Problem" not in one(page, "div", id="findings").text
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_stack_under_every_method(online: TestClient, method: str) -> None:
+    """Whatever the method lacks now: the page comes, and a base can be named and blocks be blended."""
+    page = press(online, opened(online, STACK), method=method, action="apply")
+    assert len(blocks(page)) == 2
+    if METHODS[method].base == "required":
+        page = press(online, page, action="base:0")
+        assert "base_model: loom/code" in form_of(page, "build")["recipe"]
+    page = press(online, page, action="stack:blend:1:0")
+    assert len(blocks(page)) == 2
+    cards = one(page, "div", id="parents").text
+    assert ("Make it the base" in cards) == (METHODS[method].base != "ignored")
 
 
 def test_what_the_stack_cannot_show_stays_as_it_is(client: TestClient) -> None:
