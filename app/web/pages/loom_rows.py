@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.planning.plan import Plan
+from app.planning.plan import MadeTensor, Plan
 from app.planning.shares import Loom, LoomRow, loom, places
 from app.recipe.form import FormView
 from app.web.pages.pictures import curves
@@ -82,6 +82,8 @@ def _values(plan: Plan, name: str) -> list[tuple[int, int | None, float]]:
         if name in step.parameters:
             found.append((step.layer, None, float(step.parameters[name])))
         found += [
-            (step.layer, one.parent, float(one.parameters[name])) for one in step.inputs if name in one.parameters
+            (step.layer, one.parent, float(one.parameters[name]))
+            for one in step.inputs
+            if name in one.parameters and not isinstance(one.tensor, MadeTensor)  # which is no single parent's
         ]
     return found
