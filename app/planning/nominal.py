@@ -22,11 +22,14 @@ DEEPEST = 512
 _MOST_PARENTS = 26
 _MOST_ROWS = 3000
 """Layers times parents: what is drawn in well under a second."""
+_MOST_LOOKS = 1_000_000
+"""Tensors times rules: how often a filter is held against a name."""
 _WIDTH = 4
 _FILE = "model.safetensors"
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 _MLP = ("gate_proj", "up_proj", "down_proj")
 _NORMS = ("input_layernorm", "post_attention_layernorm")
+_TENSORS = len((*_ATTENTION, *_MLP, *_NORMS))
 
 
 def nominal_plan(recipe: Recipe, layers: int | None = None) -> Plan | None:
@@ -42,7 +45,8 @@ def nominal_plan(recipe: Recipe, layers: int | None = None) -> Plan | None:
                  if piece.sources and piece.sources[0].layers)  # fmt: skip
     if recipe.modules or not 1 <= len(parents) <= _MOST_PARENTS or max(deep, result) > DEEPEST:
         return None
-    if max(deep, result) * len(parents) > _MOST_ROWS:
+    rows = max(deep, result) * len(parents)
+    if rows > _MOST_ROWS or rows * _TENSORS * _rules(recipe) > _MOST_LOOKS:
         return None
     names = {model: ModelRef(f"parent/{index}") for index, model in enumerate(parents)}
     facts = {names[model]: _facts(str(model), deep) for model in parents}
@@ -50,6 +54,13 @@ def nominal_plan(recipe: Recipe, layers: int | None = None) -> Plan | None:
         return make_plan(_plain(recipe, names), facts)
     except Refused:
         return None
+
+
+def _rules(recipe: Recipe) -> int:
+    """The most rules that one tensor may have to be held against."""
+    places = [recipe.parameters, *(one.parameters for one in recipe.slices)]
+    places += [one.parameters for one in recipe.sources()]
+    return max(1, max(sum(len(rules) for rules in place.values()) for place in places))
 
 
 def _facts(name: str, layers: int) -> ModelFacts:

@@ -83,3 +83,10 @@ def test_slices_say_how_many_layers_there_are() -> None:
 @pytest.mark.parametrize("text", [STACK % 10**9, STACK % 513, "{merge_method: linear, modules: {a: {models: [{model: a/b, parameters: {weight: 1}}]}}}"])  # fmt: skip  # noqa: E501
 def test_what_cannot_be_drawn_is_not(text: str) -> None:
     assert nominal_plan(recipe(text)) is None
+
+
+def test_a_recipe_of_very_many_rules_is_not_drawn() -> None:
+    rules = ", ".join(f"{{filter: f{index}, value: 1}}" for index in range(3000))
+    text = f"{{merge_method: linear, models: [{{model: a/b, parameters: {{weight: [{rules}, {{value: 1}}]}}}}]}}"
+    assert nominal_plan(recipe(text), 500) is None
+    assert nominal_plan(recipe(text), 20) is not None
