@@ -84,7 +84,7 @@ def execute(
             if earlier is not None and _is_there(out / shard.file, earlier, shard):
                 finishing.skip(shard, earlier)
             else:
-                finishing.take(run.make_shard(shard, crew))
+                finishing.take(run.make_shard(shard, crew, finishing.beat))
     return tuple(finishing.written)
 
 
@@ -162,6 +162,12 @@ class _Finishing:
             if kind is None:
                 raise
 
+    def beat(self) -> None:
+        """While the next shard is made."""
+        self._ledger.beat()
+        if self._waiting is not None and self._waiting.is_safe:
+            self.take(None)
+
     def take(self, output: OutputFile | None) -> None:
         """Publishes the one before; ``output`` waits for its turn."""
         ready, self._waiting = self._waiting, output
@@ -195,7 +201,7 @@ class _Run:
         self.seed = plan.seed
         self.sources = Sources(plan, places)
 
-    def make_shard(self, shard: Shard, crew: Crew) -> OutputFile:
+    def make_shard(self, shard: Shard, crew: Crew, beat: Callable[[], None]) -> OutputFile:
         """The shard with all its tensors, not published yet."""
         with self.sources as sources, ExitStack() as undo:
             output = undo.enter_context(OutputFile(self.out, shard, self.suffix))
@@ -204,7 +210,7 @@ class _Run:
             for index in range(len(shard.steps)):
                 inputs = tuple(sources.open(one, index) for one in shard.steps[index].every_input)
                 tasks.append(partial(self._make_tensor, output, index, inputs, crew))
-            crew.run(tasks, self.ledger.beat)
+            crew.run(tasks, beat)
             sources.check_unchanged()
             undo.pop_all()
         return output

@@ -182,6 +182,11 @@ class OutputFile:
         more = self._front < len(self._order)
         self._digest.advance(self.shard.offsets[self._order[self._front]] if more else self.shard.size)
 
+    @property
+    def is_safe(self) -> bool:
+        """All is hashed and on the disk, or that has failed: ``publish`` need not wait."""
+        return self._digest.finished.is_set()
+
     def publish(self, beat: Callable[[], None]) -> Written:
         """Waits until all is hashed and on the disk, calling ``beat`` meanwhile, then gives the file its name."""
         while not self._digest.finished.wait(BEAT_SECONDS):
