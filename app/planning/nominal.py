@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from types import MappingProxyType
 
 from app.planning.facts import FileFacts, ModelFacts, TensorFacts
 from app.planning.plan import Plan
@@ -39,13 +38,12 @@ def nominal_plan(recipe: Recipe, layers: int | None = None) -> Plan | None:
     that lacks something. The plan's parents are named as the recipe names them.
     """
     parents = recipe.parents()
-    ends = [source.layers[1] for source in recipe.sources() if source.layers]
+    ends = [source.layers[1] for one in recipe.documents for source in one.sources() if source.layers]
     deep = max(ends) if ends else min(layers or USUAL_LAYERS, DEEPEST)
-    result = sum(piece.sources[0].layers[1] - piece.sources[0].layers[0] for piece in recipe.slices
-                 if piece.sources and piece.sources[0].layers)  # fmt: skip
-    if recipe.modules or not 1 <= len(parents) <= _MOST_PARENTS or max(deep, result) > DEEPEST:
+    deepest = max(deep, *(_stacked(one) for one in recipe.documents))
+    if any(one.modules for one in recipe.documents) or not 1 <= len(parents) <= _MOST_PARENTS or deepest > DEEPEST:
         return None
-    rows = max(deep, result) * len(parents)
+    rows = deepest * len(parents) * len(recipe.documents)
     if rows > _MOST_ROWS or rows * _TENSORS * _rules(recipe) > _MOST_LOOKS:
         return None
     names = {model: ModelRef(f"parent/{index}") for index, model in enumerate(parents)}
@@ -56,10 +54,17 @@ def nominal_plan(recipe: Recipe, layers: int | None = None) -> Plan | None:
         return None
 
 
+def _stacked(recipe: Recipe) -> int:
+    """How many layers the slices of one document make."""
+    ranges = [piece.sources[0].layers for piece in recipe.slices if piece.sources]
+    return sum(one[1] - one[0] for one in ranges if one)
+
+
 def _rules(recipe: Recipe) -> int:
     """The most rules that one tensor may have to be held against."""
-    places = [recipe.parameters, *(one.parameters for one in recipe.slices)]
-    places += [one.parameters for one in recipe.sources()]
+    places = [one.parameters for one in recipe.documents]
+    places += [piece.parameters for one in recipe.documents for piece in one.slices]
+    places += [source.parameters for one in recipe.documents for source in one.sources()]
     return max(1, max(sum(len(rules) for rules in place.values()) for place in places))
 
 
@@ -89,21 +94,25 @@ def _shapes(layers: int) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def _plain(recipe: Recipe, names: Mapping[ModelRef, ModelRef]) -> Recipe:
-    """The recipe about the made-up models, without what has no part in the picture: adapters, vocabularies."""
+    """The recipe about the made-up models, without what has no part in the picture: adapters, vocabularies. Names of
+    stages stay."""
+
+    def named(ref: ModelRef) -> ModelRef:
+        return names.get(ref, ref)
 
     def renamed(sources: tuple[Source, ...]) -> tuple[Source, ...]:
-        return tuple(replace(one, model=names[one.model]) for one in sources)
+        return tuple(replace(one, model=named(one.model)) for one in sources)
 
     slices = tuple(
-        Slice(renamed(piece.sources), names[piece.base_model] if piece.base_model else None, piece.parameters)
+        Slice(renamed(piece.sources), named(piece.base_model) if piece.base_model else None, piece.parameters)
         for piece in recipe.slices
     )
     return replace(
         recipe,
-        base_model=names[recipe.base_model] if recipe.base_model else None,
+        base_model=named(recipe.base_model) if recipe.base_model else None,
         models=renamed(recipe.models),
         slices=slices,
-        modules=MappingProxyType({}),
+        stages=tuple(_plain(stage, names) for stage in recipe.stages),
         tokenizer=None,
         chat_template=None,
     )

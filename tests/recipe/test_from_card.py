@@ -17,7 +17,7 @@ CARDS = {
     "tildes": f"{FRONT}~~~ yml\n{RECIPE}~~~\n",
     "never closed by fewer": f"{FRONT}````yaml\n# ```\n{RECIPE}````\n",
     "after another block": f"{FRONT}```yaml\nlicense: mit\n```\n```python\nmerge_method = 1\n```\n"
-    + f"```yaml\n{RECIPE}```\n",
+    f"```yaml\n{RECIPE}```\n",
     "in a list": FRONT
     + "1. So:\n\n   ```yaml\n"
     + "".join(f"   {line}\n" for line in RECIPE.splitlines())

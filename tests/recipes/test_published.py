@@ -156,6 +156,17 @@ def _is_parent(attributes: dict[str, str]) -> bool:
     return attributes.get("name", "").removeprefix("parent.").isdigit()
 
 
+def test_its_links_show_it(builder: TestClient, text: str) -> None:
+    recipe = opened(text)
+    address = builder.post("/recipes/share", data={"recipe": text}).headers["location"]
+    page = builder.get(address)
+    assert page.status_code == 200
+    assert opened(builder.get(f"{address}.yml").text) == recipe
+    assert elements(page.text, "svg", role="img") or any(one.modules for one in recipe.documents)
+    carried = one(page.text, "code", id="carried").text.partition("#")[2]
+    assert opened(one(builder.post("/r", data={"token": carried}).text, "code", id="yaml").text) == recipe
+
+
 def test_without_facts_it_shows_all_the_same(builder: TestClient, text: str) -> None:
     page = builder.post(
         "/build", data={"recipe": text, "action": "yaml", "yaml": text}, headers={"HX-Request-Type": "partial"}
