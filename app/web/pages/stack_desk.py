@@ -59,6 +59,11 @@ class SourceCard:
     most: str
     knobs: tuple[Knob, ...]
 
+    @property
+    def beyond(self) -> bool:
+        """Whether it asks for layers that the parent does not have."""
+        return bool(self.most) and self.last > int(self.most)
+
 
 @dataclass(frozen=True, slots=True)
 class BlockCard:

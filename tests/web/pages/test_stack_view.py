@@ -88,6 +88,12 @@ def test_what_is_not_known_yet_is_told_and_nothing_is_lost(client: TestClient, l
     assert one(answer.text, "textarea", name="recipe").text.strip() == STACK.strip()
 
 
+def test_layers_that_a_model_does_not_have_are_told_at_their_block(online: TestClient) -> None:
+    page = press(online, opened(online, STACK), **{"slice.0.0.last": "9", "action": "apply"})
+    assert "A goes up to layer 3" in one(page, "div", id="stack").text
+    assert "goes beyond" in one(page, "div", id="findings").text
+
+
 def test_a_plain_blend_becomes_a_stack_and_comes_back(online: TestClient) -> None:
     page = opened(online, PLAIN)
     before = read_recipe(PLAIN).recipe
