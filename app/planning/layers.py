@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from app.planning.facts import ModelFacts
@@ -39,6 +40,8 @@ class TensorPlace:
         return ".".join(part for part in (self.prefix, str(layer), self.suffix) if part)
 
 
+# Parents share their names, and a check asks for each some ten times; models with experts have tens of thousands.
+@lru_cache(maxsize=1 << 16)
 def position(name: str) -> TensorPlace:
     """Split a name at its first number: the layer, if the name lies in a stack at all."""
     parts = name.split(".")
