@@ -77,7 +77,9 @@ def test_with_a_key_from_outside_the_folder_alone_opens_nothing(settings: Settin
 def test_a_changed_box_is_refused(settings: Settings, database: Sessions) -> None:
     kept = Vault(settings, database).put(CANARY)
     with database.begin() as session:
-        session.execute(text("UPDATE secret SET box = substr(box, 1, length(box) - 1) || 'A'"))
+        box = bytes(session.execute(text("SELECT box FROM secret")).scalar_one())
+        changed = box[:30] + bytes([box[30] ^ 1]) + box[31:]
+        session.execute(text("UPDATE secret SET box = :box"), {"box": changed})
     with pytest.raises(Refused, match="another key"):
         Vault(settings, database).get(kept)
 

@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,16 @@ class Running:
                 continue
         return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
 
+    def members(self, words: str) -> list[psutil.Process]:
+        found = []
+        for one in self.family():
+            with suppress(psutil.Error):  # it may end while we look
+                if words in " ".join(one.cmdline()):
+                    found.append(one)
+        return found
+
     def member(self, words: str) -> psutil.Process:
-        return next(one for one in self.family() if words in " ".join(one.cmdline()))
+        return self.members(words)[0]
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)
@@ -138,7 +147,7 @@ def test_what_dies_is_started_again_and_nothing_survives_us(up: Callable[..., Ru
         before = running.member(words).pid
         running.member(words).kill()
         until(lambda words=words, before=before: any(
-            words in " ".join(one.cmdline()) and one.pid != before for one in running.family()
+            one.pid != before for one in running.members(words)
         ), 120, running.told)  # fmt: skip
     until(lambda: health(address) == WELL, 120, running.told)
     assert "starting it again" in running.errors.read_text()
