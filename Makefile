@@ -9,7 +9,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	&& { echo $$python; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
-WORKERS ?= 2
+WORKERS ?= 3
 
 .PHONY: help run setup test check format bench clean
 
@@ -23,7 +23,7 @@ setup: $(VENV)/.installed ## Install into .venv without starting anything
 
 test: $(VENV)/.installed-dev $(VENV)/.browser check ## Lint, types, contracts, and every test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not browser"
-	$(BIN)/python -m pytest -m browser
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m browser
 
 check: $(VENV)/.installed-dev ## Lint, format, types and import contracts
 	$(BIN)/ruff check .
