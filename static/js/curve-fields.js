@@ -33,8 +33,9 @@ export class CurveFields {
     this.form.elements.namedItem(name).dispatchEvent(new Event("change", { bubbles: true }));
   }
 
-  sent(event) {
-    if (this.form.contains(event.target)) this.waiting.clear();
+  // A check takes no edit along, and one may start with the answer to an older edit.
+  sent({ target, detail }) {
+    if (this.form.contains(target) && detail.ctx.request.action === "/build") this.waiting.clear();
   }
 
   // The page has changed. An answer to an older edit must not undo a newer one that waits to be sent.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.browser.conftest import Running, shot
 
@@ -226,3 +226,18 @@ def test_layers_are_selected_by_typing(page: Page, app: Running) -> None:
     page.get_by_label("Layers, or a part of the names of tensors").fill("2-3")
     page.keyboard.press("Enter")
     expect(modules.locator("option:checked")).to_have_text("layers 2–3")
+
+
+def test_an_answer_to_an_older_edit_leaves_a_newer_one_alone(page: Page, app: Running) -> None:
+    open_recipe(page, app)
+    box = page.locator('[name="parent.2.weight"]')
+    held: list[Route] = []
+    page.route("**/build", lambda route: route.continue_() if held else held.append(route))
+    with page.expect_request("**/build"):
+        anchor(page, "B", 1, 4).focus()
+        page.keyboard.press("+")
+    page.keyboard.press("+")
+    held[0].continue_()
+    expect(anchor(page, "B", 1, 6)).to_be_visible()
+    expect(yaml(page)).to_contain_text(re.compile(r"weight: \[([\d.]+, ){5}[\d.]+\]"))
+    expect(box).to_have_value(re.compile(r"^([\d.]+, ){5}[\d.]+$"))
