@@ -47,4 +47,6 @@ def _whom(recipe: Recipe) -> tuple[ModelRef | None, tuple[ModelRef, ...], bool]:
     plain = [ref for ref in recipe.parents() if ref.adapter is None]
     from_base = method.uses_deltas and recipe.base_model is not None
     origin = recipe.base_model if from_base else plain[0] if len(plain) > 1 else None
+    if origin not in plain:
+        return None, (), False
     return origin, tuple(ref for ref in plain if ref != origin), from_base

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from app.comparing.meeting import Meeting, meet
 from app.comparing.wanted import Wanted
 from app.library.facts import Library
-from app.planning.facts import ModelFacts
-from app.recipe.findings import Finding, Refused, refuse
-from app.recipe.schema import ModelRef
+from app.library.together import read_facts
+from app.recipe.findings import Refused, refuse
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,9 @@ def precompare(wanted: Wanted, library: Library, token: str | None = None) -> Pr
     """Raises Refused with everything that stands in the way."""
     if len(wanted.everyone) < 2:
         raise refuse("too-few-models", "models", "A comparison needs two models, or a model and a base.", "Add one.")
-    facts = _facts(wanted.everyone, library, token)
+    facts, problems = read_facts(wanted.everyone, library, token)
+    if problems:
+        raise Refused(dict.fromkeys(problems))
     pinned = [library.pin(ref, facts[ref]) for ref in wanted.everyone]
     count = len(wanted.models)
     told = [replace(facts[ref], ref=str(pin)) for ref, pin in zip(wanted.everyone, pinned, strict=True)]
@@ -34,18 +34,3 @@ def precompare(wanted: Wanted, library: Library, token: str | None = None) -> Pr
     return Precompare(
         replace(wanted, models=tuple(pinned[:count]), base=pinned[count] if wanted.base is not None else None), meeting
     )
-
-
-def _facts(refs: tuple[ModelRef, ...], library: Library, token: str | None) -> dict[ModelRef, ModelFacts]:
-    found: dict[ModelRef, ModelFacts] = {}
-    problems: list[Finding] = []
-    with ThreadPoolExecutor(min(8, len(refs))) as pool:
-        futures = {ref: pool.submit(library.facts, ref, token) for ref in refs}
-        for ref, future in futures.items():
-            try:
-                found[ref] = future.result()
-            except Refused as problem:
-                problems.extend(problem.findings)
-    if problems:
-        raise Refused(dict.fromkeys(problems))
-    return found

@@ -6,11 +6,11 @@ One way for the page, the API, the command line and the worker to ask "will this
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from app.library.facts import Library
+from app.library.together import read_facts
 from app.planning.check import check
 from app.planning.estimate import Estimate, estimate
 from app.planning.facts import ModelFacts
@@ -75,17 +75,8 @@ def preflight_recipe(
 def gather_facts(
     recipe: Recipe, library: Library, token: str | None
 ) -> tuple[Mapping[ModelRef, ModelFacts], tuple[Finding, ...]]:
-    """The parents' facts, read side by side, and what could not be read."""
-    parents = recipe.parents()
-    facts: dict[ModelRef, ModelFacts] = {}
-    problems: list[Finding] = []
-    with ThreadPoolExecutor(max_workers=max(1, min(8, len(parents)))) as pool:
-        futures = {model: pool.submit(library.facts, model, token) for model in parents}
-        for model, future in futures.items():
-            try:
-                facts[model] = future.result()
-            except Refused as problem:
-                problems.extend(problem.findings)
+    """The parents' facts, with their tokenizers where these matter, and what could not be read."""
+    facts, problems = read_facts(recipe.parents(), library, token)
     if not problems and not all(_is_settled(document, facts) for document in recipe.documents):
         for model, known in facts.items():
             try:

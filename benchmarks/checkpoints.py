@@ -35,7 +35,6 @@ RECORD = "made.json"
 _FORMAT = 1
 
 Bits = npt.NDArray[np.uint16]
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

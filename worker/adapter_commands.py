@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.recipe.findings import Finding, refuse
+from worker.arguments import numbers, share, whole
 
 if TYPE_CHECKING:
     from app.library.facts import Library
@@ -43,9 +44,9 @@ def register(add: Add) -> None:
         "exactly, with all ranks added; factor_linear: PEFT's linear, a sum of the factors; others: what they do to "
         "models, in the adapters' common space",
     )  # fmt: skip
-    one.add_argument("--weights", type=_numbers, metavar="W,W,...", help="one for each adapter; 1 without")
-    one.add_argument("--rank", type=_whole, help="the result's rank; as large as needed without")
-    one.add_argument("--density", type=_share, default=0.5, help="what TIES and DARE keep; 0.5 without")
+    one.add_argument("--weights", type=numbers, metavar="W,W,...", help="one for each adapter; 1 without")
+    one.add_argument("--rank", type=whole, help="the result's rank; as large as needed without")
+    one.add_argument("--density", type=share, default=0.5, help="what TIES and DARE keep; 0.5 without")
     one.add_argument("--factor", type=float, default=1.0, help="multiplies the result (λ); 1 without")
     one.add_argument(
         "--normalize", action=argparse.BooleanOptionalAction,
@@ -57,9 +58,9 @@ def register(add: Add) -> None:
     one.add_argument("tuned", metavar="FINETUNE", help="a folder, local:root/name or a Hub id")
     one.add_argument("base", metavar="BASE", help="the model it was made from")
     one.add_argument("out", type=Path, metavar="OUT_DIR", help="new or empty folder for the result")
-    one.add_argument("--rank", type=_whole, required=True, help="of every module, at most")
+    one.add_argument("--rank", type=whole, required=True, help="of every module, at most")
     one.add_argument(
-        "--max-error", type=_share, help="less rank where so much of a change may be missing; 0.1 is a tenth of it"
+        "--max-error", type=share, help="less rank where so much of a change may be missing; 0.1 is a tenth of it"
     )
     one.add_argument("--seed", type=int, default=0, help="for the random projection; 0 without")
     _common(one)
@@ -127,26 +128,3 @@ def extract_lora(asked: argparse.Namespace, library: Library, token: str | None,
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="number format of the result; float32")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(one) for one in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError("numbers with commas between them") from None
-
-
-def _whole(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError("a whole number from 1 on")
-    return int(text)
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError("a number above 0, at most 1")
-    return value

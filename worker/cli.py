@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from app.recipe.findings import Finding, Refused, has_errors, refuse
 from worker.adapter_commands import register
+from worker.arguments import whole
 from worker.compare_command import register as register_compare
 from worker.explain import explain
 from worker.sizes import gigabytes
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from app.library.facts import Library
     from app.preflight import Preflight
     from app.settings import Settings
+    from worker.adapter_commands import Report
 
 OK, REFUSED, USAGE, FAILED = 0, 1, 2, 3
 LARGEST_RECIPE = 1 << 20
@@ -154,46 +156,38 @@ def _merge(asked: argparse.Namespace) -> int:
     return OK
 
 
-def _adapter(make: Callable[..., Any], asked: argparse.Namespace) -> int:
-    """A command whose result is an adapter."""
+def _behind_a_bar(
+    make: Callable[..., Any], tell: Callable[[Any, argparse.Namespace], None], asked: argparse.Namespace
+) -> int:
+    """A command that shows how far it is, and tells in the end what it has made."""
     from worker.bar import Bar
     from worker.open_library import open_library
 
     bar = Bar(sys.stderr)
     try:
-        report = make(asked, open_library(_settings(), Path.cwd()), _token(), bar)
+        made = make(asked, open_library(_settings(), Path.cwd()), _token(), bar)
     except Refused as problem:
         return _refused(problem.findings, asked.json, REFUSED)
     except (OSError, MemoryError) as problem:
         return _refused(explain(problem), asked.json, FAILED)
     finally:
         bar.clear()
+    tell(made, asked)
+    return OK
+
+
+def _tell_adapter(report: Report, asked: argparse.Namespace) -> None:
     if asked.json:
-        told = {"findings": [one.as_dict() for one in report.findings], **report.data}
-        _say(json.dumps({"out": str(asked.out), **told}, indent=2))
-        return OK
+        findings = [one.as_dict() for one in report.findings]
+        _say(json.dumps({"out": str(asked.out), "findings": findings, **report.data}, indent=2))
+        return
     _refused(report.findings, False, OK)
     for line in report.lines:
         _say(line)
-    return OK
 
 
-def _compare(asked: argparse.Namespace) -> int:
-    from worker.bar import Bar
-    from worker.compare_command import compare_models
-    from worker.open_library import open_library
-
-    bar = Bar(sys.stderr)
-    try:
-        told = compare_models(asked, open_library(_settings(), Path.cwd()), _token(), bar)
-    except Refused as problem:
-        return _refused(problem.findings, asked.json, REFUSED)
-    except (OSError, MemoryError) as problem:
-        return _refused(explain(problem), asked.json, FAILED)
-    finally:
-        bar.clear()
-    _say(told)
-    return OK
+def _tell_comparison(text: str, _: argparse.Namespace) -> None:
+    _say(text)
 
 
 def _told(command: Callable[[], None]) -> int:
@@ -291,12 +285,12 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--stream", action="store_true", help="read Hub models in parts and store nothing of their weights"
     )
-    one.add_argument("--threads", type=_count, help="threads to compute with; the result is the same with any number")
+    one.add_argument("--threads", type=whole, help="threads to compute with; the result is the same with any number")
     one = add("convert", _convert, "Print a recipe in words that mergekit knows, with the same meaning.")
     one.add_argument("recipe", type=Path, metavar="RECIPE.yml", help="the recipe; - reads the standard input")
     _recipe_arguments(add("check", _check, "Say what is wrong with a recipe, and what its merge would cost."), False)
-    register(lambda name, make, about: add(name, partial(_adapter, make), about))
-    register_compare(lambda name, about: add(name, _compare, about))
+    register(lambda name, make, about: add(name, partial(_behind_a_bar, make, _tell_adapter), about))
+    register_compare(lambda name, make, about: add(name, partial(_behind_a_bar, make, _tell_comparison), about))
     add("warm-up", _warm_up, "Compile the engine's kernels now, so that the first merge need not.")
     add("migrate", _migrate, "Bring the database to the newest schema.")
     worker = add("worker", _worker, "Run one worker, for set-ups with several machines.")
@@ -310,12 +304,6 @@ def _recipe_arguments(parser: argparse.ArgumentParser, merges: bool = True) -> N
     parser.add_argument("--seed", type=int, help="for the methods that draw at random; goes before the recipe's own")
     what = "the result's manifest" if merges else "findings and estimate"
     parser.add_argument("--json", action="store_true", help=f"print {what} as JSON")
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError("a whole number from 1 on")
-    return int(text)
 
 
 if __name__ == "__main__":

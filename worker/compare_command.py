@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from app.library.facts import Library
     from worker.bar import Bar
 
-Add = Callable[[str, str], argparse.ArgumentParser]
+Make = Callable[[argparse.Namespace, "Library", "str | None", "Bar"], str]
+Add = Callable[[str, Make, str], argparse.ArgumentParser]
 
 
 def register(add: Add) -> None:
-    one = add("compare", "Compare the weights of models: signs, directions and sizes of their changes from a base.")
+    about = "Compare the weights of models: signs, directions and sizes of their changes from a base."
+    one = add("compare", compare_models, about)
     one.add_argument("models", nargs="+", metavar="MODEL", help="a folder, local:root/name or a Hub id; two or more")
     one.add_argument("--base", metavar="MODEL", help="what they were made from; one model is then enough")
     one.add_argument("--full", action="store_true", help="every weight; a sample of rows without")

@@ -48,8 +48,13 @@ def read_wanted(models: list[str], base: str | None, *, full: bool = False, top:
         raise refuse("model-twice", "models", f"{twice} is there twice.", "Compare it with another model.")
     for one in (*listed, *([origin] if origin else [])):
         if one.adapter is not None:
-            text = f"{one}: an adapter cannot be compared on its own."
-            raise refuse("adapter-not-supported", str(one), text, "Compare models into which it is already merged.")
+            text = f"{one}: a model with an adapter on it cannot be compared yet."
+            raise refuse(
+                "adapter-not-supported",
+                str(one),
+                text,
+                "Merge the adapter into the model first (passthrough), and compare the result.",
+            )
     if not 0 < top < 1:
         raise refuse("bad-top", "top", "The share of the largest changes lies between 0 and 1.", "0.2 is usual.")
     return Wanted(listed, origin, full, top)

@@ -37,10 +37,6 @@ _MAGIC: tuple[tuple[bytes, str, str, str], ...] = (
 )
 
 
-class _Duplicate(ValueError):
-    """The same key twice in one JSON object."""
-
-
 def header_length(first8: bytes, file: str, file_size: int) -> int:
     """N, the length of the JSON in bytes, so that ``first 8 + N`` bytes are the whole header.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -43,11 +43,6 @@ def read_vocabulary(text: str) -> Vocabulary | None:
 def agreement(first: ModelFacts, other: ModelFacts) -> Agreement:
     """Whether two models' vocabularies are the same."""
     return "same" if _identical_files(first, other) else _by_content(first, other)
-
-
-def all_agree(models: Sequence[ModelFacts]) -> Agreement:
-    found = {agreement(models[0], other) for other in models[1:]}
-    return "different" if "different" in found else "unknown" if "unknown" in found else "same"
 
 
 def difference(first: ModelFacts, other: ModelFacts) -> str:

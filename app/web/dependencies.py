@@ -7,9 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
-from app.accounts.vault import Vault
 from app.jobs.models import Job
-from app.jobs.queue import Queue
 from app.jobs.store import Store
 from app.library.facts import Library
 from app.recipe.findings import refuse
@@ -42,10 +40,6 @@ async def _jobs(services: ServicesDep) -> Store:
     return services.jobs
 
 
-async def _queue(services: ServicesDep) -> Queue:
-    return services.queue
-
-
 async def _library(services: ServicesDep) -> Library:
     return services.library
 
@@ -54,17 +48,11 @@ async def _artifacts(services: ServicesDep) -> Artifacts:
     return services.artifacts
 
 
-async def _vault(services: ServicesDep) -> Vault:
-    return services.vault
-
-
 SettingsDep = Annotated[Settings, Depends(_settings)]
 TemplatesDep = Annotated[Templates, Depends(_templates)]
 JobsDep = Annotated[Store, Depends(_jobs)]
-QueueDep = Annotated[Queue, Depends(_queue)]
 LibraryDep = Annotated[Library, Depends(_library)]
 ArtifactsDep = Annotated[Artifacts, Depends(_artifacts)]
-VaultDep = Annotated[Vault, Depends(_vault)]
 
 
 def _job(job_id: Annotated[str, Path(description="The job's id: 32 hex digits.")], jobs: JobsDep) -> Job:

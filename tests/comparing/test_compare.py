@@ -16,8 +16,9 @@ from app.recipe.findings import Refused
 from tests.comparing import oracle
 from tests.comparing.conftest import NAMES
 from tests.support.checkpoints import read_tensors, write_weights
+from tests.support.quiet import Quiet
 from tests.support.tiny_models import make_tiny
-from tests.worker.quiet import Quiet, local
+from tests.worker.quiet import local
 from worker.compare import reading
 from worker.compare.compare import compare
 from worker.compare.tally import Tally, effective_rank

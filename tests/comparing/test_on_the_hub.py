@@ -17,8 +17,8 @@ from app.preflight import gather_facts
 from app.recipe.findings import Refused
 from app.recipe.reading import read_recipe
 from tests.support.hub import StandInHub
+from tests.support.quiet import Quiet
 from tests.support.tiny_models import make_tiny
-from tests.worker.quiet import Quiet
 from worker.compare.compare import compare
 
 MODELS, BASE = ["loom/one", "loom/two"], "loom/base"

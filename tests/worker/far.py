@@ -11,7 +11,7 @@ from app.library.facts import Library
 from app.library.local import LocalRoots
 from app.storage.base import Manifest
 from tests.support.hub import StandInHub
-from tests.worker.quiet import Quiet
+from tests.support.quiet import Quiet
 from tests.worker.rig import RECIPE
 from worker.steps.checkpoint import Order, make_checkpoint
 

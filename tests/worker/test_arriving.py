@@ -11,8 +11,9 @@ import pytest
 from app.hub.transport import FETCHING
 from app.recipe.findings import Refused
 from app.storage.base import Manifest
+from tests.support.quiet import Quiet
 from tests.worker.far import LINEAR, WEIGHTS, Bench
-from tests.worker.quiet import Quiet, plan_of
+from tests.worker.quiet import plan_of
 from worker.engine import execute
 from worker.steps.checkpoint import Order, make_checkpoint
 

@@ -12,14 +12,12 @@ import pytest
 from app.library.facts import Library
 from app.planning.card import model_card
 from app.planning.estimate import estimate
-from app.planning.plan import Plan
 from app.planning.shares import loom
 from app.preflight import preflight
 from tests.support import families
 from tests.support.checkpoints import read_dtypes, read_tensors
 from tests.support.tiny_models import make_tiny
-from tests.worker.quiet import Quiet, local
-from worker.steps.checkpoint import Order, make_checkpoint
+from tests.worker.quiet import merged
 
 SOUP = """
 merge_method: linear
@@ -50,19 +48,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, name in enumerate("abc", start=2):
         make_tiny(folder / name, seed=seed, base=base)
     return folder
-
-
-@pytest.fixture(scope="module")
-def library(models: Path):
-    library = local(models)
-    yield library
-    library.close()
-
-
-def merged(recipe: str, library: Library, folder: Path) -> Plan:
-    watch = Quiet()
-    make_checkpoint(Order(recipe, folder / "work", folder / "out"), library, watch)
-    return watch.plan
 
 
 def one_after_the_other(last: str, first: str, models: Path, library: Library, folder: Path) -> Path:

@@ -15,11 +15,9 @@ import torch
 from safetensors import safe_open
 
 from app.library.facts import Library
-from app.planning.plan import Plan
 from app.recipe.findings import Refused
 from tests.support.families import FAMILIES, answer, load, make_family
-from tests.worker.quiet import Quiet, local
-from worker.steps.checkpoint import Order, make_checkpoint
+from tests.worker.quiet import merged
 
 STACKABLE = [name for name, family in FAMILIES.items() if family.stack]
 LAYERS = (0, 2, 1, 1, 2)
@@ -62,20 +60,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         make_family(name, folder / f"{name}-1", seed=1)
         make_family(name, folder / f"{name}-2", seed=2, shard_size="60KB")
     return folder
-
-
-@pytest.fixture(scope="module")
-def library(models: Path):
-    library = local(models)
-    yield library
-    library.close()
-
-
-def merged(recipe: str, library: Library, folder: Path) -> Plan:
-    """The plan of a merge that was made into ``folder / "out"``."""
-    watch = Quiet()
-    make_checkpoint(Order(recipe, folder / "work", folder / "out"), library, watch)
-    return watch.plan
 
 
 def names(folder: Path) -> set[str]:

@@ -14,7 +14,8 @@ from app.library.facts import Library
 from app.library.local import LocalRoots
 from app.recipe.findings import Refused
 from tests.support.hub import StandInHub
-from tests.worker.quiet import Quiet, local, plan_of
+from tests.support.quiet import Quiet
+from tests.worker.quiet import local, plan_of
 from tests.worker.rig import RECIPE
 from worker.steps.check import needed
 from worker.steps.fetch import fetch

@@ -14,12 +14,10 @@ import torch
 import transformers as hf
 
 from app.library.facts import Library
-from app.planning.plan import Plan
 from app.planning.shares import loom
 from tests.support import families
 from tests.support.checkpoints import read_tensors
-from tests.worker.quiet import Quiet, local
-from worker.steps.checkpoint import Order, make_checkpoint
+from tests.worker.quiet import merged
 
 TEXT = families._DECODER
 CLIP = {
@@ -48,19 +46,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     llava = hf.LlavaConfig(vision_config=vision, text_config=text, image_token_index=5)
     save(hf.LlavaForConditionalGeneration(llava), folder / "llava")
     return folder
-
-
-@pytest.fixture(scope="module")
-def library(models: Path):
-    library = local(models)
-    yield library
-    library.close()
-
-
-def merged(recipe: str, library: Library, folder: Path) -> Plan:
-    watch = Quiet()
-    make_checkpoint(Order(recipe, folder / "work", folder / "out"), library, watch)
-    return watch.plan
 
 
 @pytest.mark.parametrize(

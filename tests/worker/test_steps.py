@@ -16,7 +16,8 @@ from app.library.facts import Library
 from app.planning.plan import Plan
 from app.recipe.findings import Refused
 from app.storage.local import LocalArtifacts, read_manifest
-from tests.worker.quiet import Quiet, local, plan_of
+from tests.support.quiet import Quiet
+from tests.worker.quiet import local, plan_of
 from tests.worker.rig import RECIPE
 from worker.engine.execute import Written
 from worker.steps.check import MARGIN_BYTES, check, make_room, needed

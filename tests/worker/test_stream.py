@@ -15,8 +15,9 @@ from app.recipe.findings import Refused
 from app.storage.base import Manifest
 from tests.support.adapters import factors, write_adapter
 from tests.support.hub_faults import limited
+from tests.support.quiet import Quiet
 from tests.worker.far import LINEAR, RECIPES, SUBSET, TIES, WEIGHTS, Bench, served, weights_sent
-from tests.worker.quiet import Quiet, plan_of
+from tests.worker.quiet import plan_of
 from worker.engine.execute import Written
 from worker.steps import remote_file, stream, supply
 from worker.steps.check import needed

@@ -8,8 +8,20 @@ import numpy as np
 
 from worker.engine.dtypes import PARENT_UNSOUND, RESULT_UNSOUND, TILE, Array
 from worker.engine.kernels.jit import kernel
-from worker.engine.kernels.sparse import _drop, _vote
-from worker.engine.kernels.tiles import INFINITY, clear, f32, load, store, subtract, u32
+from worker.engine.kernels.sparse import _drop
+from worker.engine.kernels.tiles import INFINITY, clear, f32, load, load_change, store, u32
+
+
+@kernel
+def _vote(delta: Array, factor: Any, weight: Any, up: Array, down: Array, up_weight: Array, down_weight: Array) -> None:
+    wide = np.float64(factor)
+    for j in range(delta.shape[0]):
+        value = wide * np.float64(delta[j])
+        positive, negative = value > 0.0, value < 0.0
+        up[j] += value if positive else 0.0
+        down[j] += value if negative else 0.0
+        up_weight[j] += weight if positive else f32(0)
+        down_weight[j] += weight if negative else f32(0)
 
 
 @kernel
@@ -79,14 +91,12 @@ def consent(
         clear(down_weight)
         clear(voices)
         for i in range(codes.shape[0] - 1):
-            largest = max(largest, load(raw, i + 1, codes[i + 1], begin, delta))
-            subtract(delta, here)
+            largest = max(largest, load_change(raw, i + 1, codes[i + 1], begin, here, delta))
             _drop(delta, masks, i, start + begin, words)
             _vote(delta, weights[i], weights[i], up[:size], down[:size], up_weight[:size], down_weight[:size])
         _merge(up[:size], down[:size], up_weight[:size], down_weight[:size], vote, divide, merged[:size])
         for i in range(codes.shape[0] - 1):
-            load(raw, i + 1, codes[i + 1], begin, delta)
-            subtract(delta, here)
+            load_change(raw, i + 1, codes[i + 1], begin, here, delta)
             _count(delta, weights[i], thresholds[i], merged[:size], voices[:size])
         _keep(merged[:size], up_weight[:size], voices[:size], least, scale, here)
         unsound |= store(here, out, out_code, begin)

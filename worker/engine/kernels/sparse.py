@@ -97,18 +97,6 @@ def sizes(
 
 
 @kernel
-def _vote(delta: Array, factor: Any, weight: Any, up: Array, down: Array, up_weight: Array, down_weight: Array) -> None:
-    wide = np.float64(factor)
-    for j in range(delta.shape[0]):
-        value = wide * np.float64(delta[j])
-        positive, negative = value > 0.0, value < 0.0
-        up[j] += value if positive else 0.0
-        down[j] += value if negative else 0.0
-        up_weight[j] += weight if positive else f32(0)
-        down_weight[j] += weight if negative else f32(0)
-
-
-@kernel
 def _add_wide(total: Array, factor: Any, delta: Array) -> None:
     wide = np.float64(factor)
     for j in range(total.shape[0]):
