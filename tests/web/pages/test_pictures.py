@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import defaultdict
 
@@ -69,6 +70,13 @@ def test_looms_of_any_depth_stay_legible_and_small(layers: int) -> None:
     assert len(labels) <= 14
     assert picture.pitch >= 5
     assert sum(len(one.path) for one in picture.threads) < 40 * 5 * layers + 200
+
+
+@pytest.mark.parametrize("layers", [16, 30, 32, 48, 80, 126])
+def test_labels_at_the_left_do_not_overlap(layers: int) -> None:
+    wide = [loom.Row(label, None, {label: (0.2, 0.3, 0.5)}) for label in ("head", "norm")]
+    places = [tick.y for tick in loom.draw([*wide, *rows(layers)], ["", "A", "B"]).ticks]
+    assert min(below - above for above, below in itertools.pairwise(places)) >= 10
 
 
 def test_a_cover_hides_exactly_its_cells() -> None:

@@ -17,6 +17,8 @@ _GROUPS = (("q", "k", "v", "qkv", "o"), ("gate", "up", "gate+up", "down", "route
 _COLUMN_GAP, _GROUP_GAP = 10, 26
 _TALLEST, _ROOMY, _TIGHT = 640, 15, 5
 _OUTSIDE_GAP = 7
+_LABEL = 12
+"""What a label at the left needs from the next one: rows outside the layers are each labelled."""
 _STRENGTHS = ((0.3, "s1"), (0.42, "s2"), (0.54, "s3"), (0.66, "s4"), (float("inf"), "s5"))
 _TICKS = 8
 
@@ -143,7 +145,7 @@ def _places(rows: Sequence[Row], pitch: int) -> list[tuple[Row, float]]:
         if index and (row.layer is None) != (rows[index - 1].layer is None):
             y += _OUTSIDE_GAP
         places.append((row, y))
-        y += pitch
+        y += pitch if row.layer is not None else max(pitch, _LABEL)
     return places
 
 
