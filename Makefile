@@ -22,8 +22,8 @@ run: $(VENV)/.installed ## Install what is missing and start Weightloom
 setup: $(VENV)/.installed ## Install into .venv without starting anything
 
 test: $(VENV)/.installed-dev $(VENV)/.browser check ## Lint, types, contracts, and every test
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not browser"
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m browser
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not browser"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m browser
 
 check: $(VENV)/.installed-dev ## Lint, format, types and import contracts
 	$(BIN)/ruff check .
