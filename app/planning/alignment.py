@@ -11,7 +11,7 @@ from app.planning.facts import DTYPE_BYTES, MERGEABLE, TensorFacts
 from app.planning.layers import position
 from app.planning.module_names import EMBEDDINGS, HEAD, outside_layers
 from app.planning.parents import Parents, says_untied
-from app.planning.plan import Alignment, Input, MadeTensor, Step
+from app.planning.plan import Alignment, Input, LaidOutTensor, MadeTensor, Step
 from app.planning.steps import widest
 from app.planning.vocabulary import Vocabulary
 
@@ -87,8 +87,9 @@ class Aligner:
         shape = (len(own), *origin.shape[1:])
         digest = hashlib.sha256(own.tobytes() + repr((origin, fill, sources)).encode()).hexdigest()[:16]
         size = prod(shape) * DTYPE_BYTES[dtype]
-        tensor = TensorFacts(origin.name, dtype, shape, f"{len(self.made)}-{digest}.rows", 0, size)
-        return Alignment(parent, tensor, origin, own, fill, sources)
+        file = f"{len(self.made)}-{digest}.rows"
+        tensor = LaidOutTensor(origin.name, dtype, shape, file, 0, size, Input(parent, origin))
+        return Alignment(parent, tensor, own, fill, {source: Input(source, one) for source, one in sources.items()})
 
     def _sources(self, step: Step, like: TensorFacts) -> dict[int, TensorFacts]:
         """Every parent's matrix that rows may be taken from: the tensor of the same name, or a tied embedding."""

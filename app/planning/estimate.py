@@ -58,7 +58,8 @@ def estimate(
     """``download_rate`` in bytes a second, as measured lately; ``merge_factor``: how much slower than the machine of
     the cost model this one merges."""
     download = _download_bytes(plan)
-    merging = _FIXED_SECONDS + sum(_nanoseconds(step, threads) for step in plan.steps()) * 1e-9
+    steps = [*plan.steps(), *_made_before(plan)]
+    merging = _FIXED_SECONDS + sum(_nanoseconds(step, threads) for step in steps) * 1e-9
     seconds = merging * merge_factor + download / (download_rate or DOWNLOAD_RATE)
     output = plan.output_bytes + sum(len(text.encode()) for text in plan.texts.values())
     return Estimate(
@@ -97,9 +98,16 @@ def _nanoseconds(step: Step, threads: int) -> float:
 
 def _memory(plan: Plan, threads: int) -> int:
     most = max((len(step.every_input) for step in plan.every_step()), default=1)
-    tensor = max((sum(map(_tensor_memory, step.within)) for step in plan.steps()), default=0)
-    levels = max((_levels(step) for step in plan.steps()), default=1)
+    steps = [*plan.steps(), *_made_before(plan)]
+    tensor = max((sum(map(_tensor_memory, step.within)) for step in steps), default=0)
+    levels = max(map(_levels, steps), default=1)
     return _PROCESS_BYTES + threads * levels * (most + 1) * _CHUNK_BYTES + tensor
+
+
+def _made_before(plan: Plan) -> list[Step]:
+    """The steps whose results are laid out for a new vocabulary before the merge."""
+    tensors = (source.tensor for one in plan.alignments for source in one.inputs)
+    return [one.made_by for one in tensors if isinstance(one, MadeTensor)]
 
 
 def _levels(step: Step) -> int:

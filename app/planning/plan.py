@@ -26,26 +26,58 @@ class Input:
     tensor: TensorFacts
     parameters: Values = field(default_factory=lambda: NO_VALUES)
 
+    @property
+    def read(self) -> Iterator[Input]:
+        """Itself, or the tensors of parents that it is made of."""
+        if isinstance(self.tensor, MadeTensor):
+            yield from self.tensor.made_by.read
+        else:
+            yield self
+
+    @property
+    def made_by(self) -> Iterator[Step]:
+        """The steps that make it, none for a tensor that a parent has."""
+        if isinstance(self.tensor, MadeTensor):
+            yield from self.tensor.made_by.within
+
 
 Rows = Sequence[int]
 """Rows of a parent's matrix by the result's row, -1 for none."""
 
 
 @dataclass(frozen=True, slots=True)
+class LaidOutTensor(TensorFacts):
+    """A matrix with a row for each token of the result, alone in its file, which is written before the merge.
+    ``laid_out``: the matrix whose rows it has."""
+
+    laid_out: Input | None = None
+
+    @property
+    def origin(self) -> Input:
+        assert self.laid_out is not None  # noqa: S101  dataclasses want a default behind those of the base class
+        return self.laid_out
+
+
+@dataclass(frozen=True, slots=True)
 class Alignment:
     """A parent's matrix laid out anew with a row for each token of the result, before the merge.
 
-    ``tensor`` is what it will be: shape and dtype, alone in its file. ``origin`` is the parent's own matrix, whose
-    row ``own[row]`` becomes row ``row``. Where that is -1, ``fill[row]`` are (parent, row) of ``sources``: their mean,
-    zeros when there are none, and the mean row of ``origin`` for None.
+    Row ``own[row]`` of ``tensor.origin`` becomes row ``row``. Where that is -1, ``fill[row]`` are (source, row), the
+    source a key of ``sources``: their mean, zeros when there are none, and the mean row of the origin for None. Origin
+    and sources may be made on the way, or be laid out by an alignment before this one. ``parent`` is the one that
+    inputs with this tensor name.
     """
 
     parent: int
-    tensor: TensorFacts
-    origin: TensorFacts
+    tensor: LaidOutTensor
     own: Rows = field(repr=False)
     fill: Mapping[int, tuple[tuple[int, int], ...] | None] = field(repr=False)
-    sources: Mapping[int, TensorFacts]
+    sources: Mapping[int, Input]
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """The matrices that rows are taken from."""
+        return (self.tensor.origin, *self.sources.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +108,14 @@ class Step:
     @property
     def read(self) -> Iterator[Input]:
         """The tensors of parents that the step comes down to: its inputs, or what they are made of."""
-        for one in self.every_input:
-            if isinstance(one.tensor, MadeTensor):
-                yield from one.tensor.made_by.read
-            else:
-                yield one
+        return (part for one in self.every_input for part in one.read)
 
     @property
     def within(self) -> Iterator[Step]:
         """The step itself and those that make its inputs."""
         yield self
         for one in self.every_input:
-            if isinstance(one.tensor, MadeTensor):
-                yield from one.tensor.made_by.within
+            yield from one.made_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +171,8 @@ class Carry:
 @dataclass(frozen=True)
 class Plan:
     """Everything a merge will do. ``texts`` are files written as they stand here (config.json, the shard index,
-    mergekit_config.yml); ``seed`` drives the random methods; ``alignments`` come first, each making an input.
+    mergekit_config.yml); ``seed`` drives the random methods; ``alignments`` come first, in this order, each making an
+    input.
 
     ``parents`` are the recipe's, then the adapters on them; ``adapters`` says for a parent where its adapter stands.
     """
@@ -164,9 +192,12 @@ class Plan:
             yield from shard.steps
 
     def every_step(self) -> Iterator[Step]:
-        """The steps, and those within them."""
+        """The steps, those within them, and those that make what is laid out before."""
         for step in self.steps():
             yield from step.within
+        for one in self.alignments:
+            for source in one.inputs:
+                yield from source.made_by
 
     @property
     def output_bytes(self) -> int:
@@ -187,12 +218,10 @@ class Plan:
 
         Of parents that are the same model (one plain, one with an adapter) the first is named.
         """
-        made = {(one.parent, one.tensor.file) for one in self.alignments}
-        tensors = [(one.parent, one.tensor) for step in self.steps() for one in step.read]
-        tensors = [(parent, tensor) for parent, tensor in tensors if (parent, tensor.file) not in made]
-        tensors += [(one.parent, one.origin) for one in self.alignments]
-        tensors += [source for one in self.alignments for source in one.sources.items()]
-        files = [file for parent, tensor in tensors for file in self._files(parent, tensor)]
+        wanted = [one for step in self.steps() for one in step.read]
+        wanted += [one for alignment in self.alignments for source in alignment.inputs for one in source.read]
+        wanted = [one for one in wanted if not isinstance(one.tensor, LaidOutTensor)]
+        files = [file for one in wanted for file in self._files(one.parent, one.tensor)]
         first = self._first_of_each()
         return tuple(
             dict.fromkeys(

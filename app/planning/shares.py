@@ -12,7 +12,7 @@ from math import prod
 
 from app.planning.layers import Structure, module_of, natural_key, position, read_structure
 from app.planning.module_names import EMBEDDINGS, FINAL_NORM, HEAD, column_key, outside_layers
-from app.planning.plan import MadeTensor, Plan, Step, Values
+from app.planning.plan import Input, LaidOutTensor, MadeTensor, Plan, Step, Values
 
 DATA_DEPENDENT = frozenset({"model_stock", "sce", "nearswap", "arcee_fusion", "ram", "ramplus_tl"})
 """Methods whose shares only the weights decide; drawn as equal."""
@@ -77,10 +77,16 @@ def shares_of(method: str, parameters: Values, inputs: Sequence[Values], *, base
 def spread(step: Step) -> Iterator[tuple[int, float]]:
     """(parent, share), together 1: an input that another document makes is shared out among what it is made of."""
     for share, one in zip(shares(step), step.every_input, strict=True):
-        if isinstance(one.tensor, MadeTensor):
-            yield from ((parent, share * inner) for parent, inner in spread(one.tensor.made_by))
-        else:
-            yield one.parent, share
+        yield from ((parent, share * inner) for parent, inner in _made_of(one))
+
+
+def _made_of(one: Input) -> Iterator[tuple[int, float]]:
+    if isinstance(one.tensor, LaidOutTensor):
+        yield from _made_of(one.tensor.origin)
+    elif isinstance(one.tensor, MadeTensor):
+        yield from spread(one.tensor.made_by)
+    else:
+        yield one.parent, 1.0
 
 
 def loom(plan: Plan) -> Loom:

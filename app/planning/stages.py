@@ -15,13 +15,11 @@ from app.planning.carried import Carried
 from app.planning.document import Document
 from app.planning.facts import DTYPE_BYTES, FileFacts, ModelFacts
 from app.planning.parents import Parents
-from app.planning.plan import Alignment, Carry, Input, MadeTensor, Step
+from app.planning.plan import Alignment, Carry, Input, LaidOutTensor, MadeTensor, Step
 from app.planning.steps import COPY
 from app.recipe.documents import told
 from app.recipe.findings import Finding, refuse
 from app.recipe.schema import ModelRef
-
-Rows = tuple[tuple[int, int], ...] | None
 
 MOST_STEPS = 64
 """For one tensor, those that make its inputs included: documents that use each other twice over double the work."""
@@ -53,7 +51,7 @@ class Stages:
         self.facts = dict(zip(self.parents.refs, self.parents.facts, strict=True))
 
     def add(self, document: Document, seed: int) -> None:
-        """A stage; later documents may use it. Raises Refused when it cannot be made on the way."""
+        """A stage; later documents may use it. Raises Refused when making it on the way would take too long."""
         ref = ModelRef(document.recipe.name or "")
         fused = self._fuse(document)
         self._made[ref] = fused
@@ -68,14 +66,7 @@ class Stages:
         return replace(fused, alignments=alignments, findings=(*self._findings, *fused.findings))
 
     def _fuse(self, document: Document) -> Fused:
-        for one in document.alignments:
-            self._check_alignment(one, document)
-        renamed = {one.tensor.file: f"{len(self._made)}-{one.tensor.file}" for one in document.alignments}
-
         def own(one: Input) -> Input:
-            tensor = one.tensor
-            if tensor.file in renamed:
-                one = replace(one, tensor=replace(tensor, file=renamed[tensor.file]))
             return self._input(one, document)
 
         steps = tuple(
@@ -84,10 +75,8 @@ class Stages:
         )
         alignments = tuple(
             replace(
-                one, parent=self._parent(one.parent, document),
-                tensor=replace(one.tensor, file=renamed[one.tensor.file]),
-                fill={row: self._rows(found, document) for row, found in one.fill.items()},
-                sources={self._parent(parent, document): tensor for parent, tensor in one.sources.items()},
+                one, parent=self._parent(one.parent, document), tensor=self._laid_out(one.tensor, document),
+                sources={source: own(matrix) for source, matrix in one.sources.items()},
             )
             for one in document.alignments
         )  # fmt: skip
@@ -99,16 +88,20 @@ class Stages:
         ref = document.parents.refs[local]
         return self._made[ref].donor if ref in self._made else self.parents.index(ref)
 
-    def _rows(self, found: Rows, document: Document) -> Rows:
-        """(parent, row) of a document's parents as those of the recipe's."""
-        return None if found is None else tuple((self._parent(parent, document), row) for parent, row in found)
-
     def _input(self, one: Input, document: Document) -> Input:
+        """An input of a document as one of the recipe's."""
         tensor = one.tensor
         if isinstance(tensor, MadeTensor) and tensor.made_by.method == COPY:
             (copied,) = tensor.made_by.inputs
             return Input(copied.parent, copied.tensor, one.parameters)
-        return replace(one, parent=self._parent(one.parent, document))
+        if isinstance(tensor, LaidOutTensor):
+            tensor = self._laid_out(tensor, document)
+        return replace(one, parent=self._parent(one.parent, document), tensor=tensor)
+
+    def _laid_out(self, tensor: LaidOutTensor, document: Document) -> LaidOutTensor:
+        """In a file that no other document's has the name of."""
+        file = f"{len(self._made)}-{tensor.file}"
+        return replace(tensor, file=file, laid_out=self._input(tensor.origin, document))
 
     def _beside(self, document: Document) -> Carried:
         """The files beside the weights, those of a stage as the stage has them."""
@@ -123,13 +116,6 @@ class Stages:
             else:
                 carries += [carry for carry in stage.beside.carries if carry.file == one.file]
         return Carried(tuple(carries), {**texts, **document.beside.texts})
-
-    def _check_alignment(self, one: Alignment, document: Document) -> None:
-        if any(isinstance(tensor, MadeTensor) for tensor in (one.origin, *one.sources.values())):
-            raise refuse(
-                "tokenizer-not-supported", "tokenizer", f"{document.parents.name(one.parent)} would need another "
-                "vocabulary, but it is only made on the way.", "Name the tokenizer in the first document already.",
-            )  # fmt: skip
 
     def _result(self, document: Document, fused: Fused, seed: int) -> ModelFacts:
         """What is known of a stage's result."""

@@ -225,7 +225,7 @@ def test_a_tied_head_lends_its_embedding_to_the_others_head():
     ]
     assert all(one.tensor.shape == (3, 8) for one in steps["lm_head.weight"].inputs)
     first = next(one for one in plan.alignments if one.tensor == steps["lm_head.weight"].inputs[0].tensor)
-    assert first.sources[1].name == "lm_head.weight"
+    assert first.sources[1].tensor.name == "lm_head.weight"
     assert first.fill == {2: ((1, 1),)}
     assert json.loads(plan.texts["config.json"])["tie_word_embeddings"] is False
 

@@ -13,7 +13,6 @@ from tokenizers import AddedToken, Tokenizer
 
 from app.library.facts import Library
 from app.library.local import LocalRoots
-from app.planning.facts import TensorFacts
 from app.planning.plan import Alignment
 from app.preflight import preflight
 from app.recipe.findings import Refused
@@ -252,8 +251,9 @@ def test_blocks_of_any_size_give_the_same_rows(
 
 def expected(one: Alignment, folders: Sequence[Path]) -> np.ndarray:
     """The aligned matrix, row by row."""
-    own = read_tensors(folders[one.parent])[one.origin.name].astype(np.float64)
-    matrices = {parent: read_tensors(folders[parent])[tensor.name] for parent, tensor in one.sources.items()}
+    own, *others = (read_tensors(folders[matrix.parent])[matrix.tensor.name] for matrix in one.inputs)
+    own = own.astype(np.float64)
+    matrices = dict(zip(one.sources, others, strict=True))
     rows = []
     for row, number in enumerate(one.own):
         if number >= 0:
@@ -283,7 +283,6 @@ def test_a_parent_that_was_cut_short_is_told(disk: Path, library: Library, tmp_p
     (tmp_path / "model.safetensors").write_bytes((disk / "tools" / "model.safetensors").read_bytes()[:3000])
     with pytest.raises(Refused, match="has 3000 bytes instead of"):
         write_aligned(plan.alignments[0], plan, [tmp_path, tmp_path], tmp_path / "rows", Quiet())
-    assert isinstance(plan.alignments[0].origin, TensorFacts)
 
 
 def test_the_room_for_aligned_matrices_is_counted(library: Library):

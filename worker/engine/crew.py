@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -13,6 +14,12 @@ Bench = Any
 Task = Callable[[Bench], None]
 
 BEAT_SECONDS = 0.1
+
+
+def default_threads() -> int:
+    """The processor's cores, at least 2, at most 8."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(2, min(cores, 8))
 
 
 class Stopped(Exception):

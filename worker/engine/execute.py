@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -16,7 +15,7 @@ from typing import Any, Self
 from app.planning.plan import Plan, Shard
 from worker.engine.backends import open_backend
 from worker.engine.copying import copy
-from worker.engine.crew import Bench, Crew
+from worker.engine.crew import Bench, Crew, default_threads
 from worker.engine.dtypes import ITEMSIZE
 from worker.engine.made import Benches, MadeSource
 from worker.engine.methods import METHODS
@@ -78,7 +77,7 @@ def execute(
     out.mkdir(parents=True, exist_ok=True)
     run.backend = open_backend(device, plan, chunk)
     run.benches = Benches(run.backend.bench)
-    with Crew(threads or _default_threads(), run.backend.bench) as crew, _Finishing(run.ledger, on_shard) as finishing:
+    with Crew(threads or default_threads(), run.backend.bench) as crew, _Finishing(run.ledger, on_shard) as finishing:
         for shard in plan.shards:
             earlier = finished.get(shard.file)
             if earlier is not None and _is_there(out / shard.file, earlier, shard):
@@ -86,11 +85,6 @@ def execute(
             else:
                 finishing.take(run.make_shard(shard, crew, finishing.beat))
     return tuple(finishing.written)
-
-
-def _default_threads() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(2, min(cores, 8))
 
 
 def _is_there(path: Path, earlier: Written, shard: Shard) -> bool:

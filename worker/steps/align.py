@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from math import prod
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from app.planning.facts import DTYPE_BYTES, TensorFacts
-from app.planning.plan import Alignment, Input, MadeTensor, Plan, Shard, Step
+from app.planning.facts import DTYPE_BYTES
+from app.planning.plan import Alignment, Input, LaidOutTensor, MadeTensor, Plan, Shard, Step
 from worker.engine.dtypes import Array, decode
-from worker.engine.opened import Sources
+from worker.engine.reading import reading
 from worker.engine.sources import Place, Source
 from worker.steps.watch import Watch
 
@@ -27,10 +27,11 @@ BLOCK_BYTES = 4 << 20
 
 @contextmanager
 def aligned(
-    plan: Plan, folders: Sequence[Path | Place], work: Path, watch: Watch
+    plan: Plan, folders: Sequence[Path | Place], work: Path, watch: Watch, threads: int | None = None
 ) -> Iterator[tuple[Plan, tuple[Path | Place, ...]]]:
     """The plan and folders that the engine takes: those given, or with the aligned matrices written into ``work`` and
-    standing beside the parents. They are gone afterwards. Raises Refused, OSError, or what ``watch`` raises."""
+    standing beside the parents. They are gone afterwards. ``threads`` make what is made on the way. Raises Refused,
+    OSError, or what ``watch`` raises."""
     if not plan.alignments:
         yield plan, tuple(folders)
         return
@@ -39,22 +40,22 @@ def aligned(
     folder.mkdir(parents=True)
     try:
         watch.log(f"Laying out {len(plan.alignments)} matrices for the new vocabulary.")
-        for one in plan.alignments:
-            write_aligned(one, plan, folders, folder / one.tensor.file, watch)
-        yield _beside(plan), (*folders, *(folder for _ in plan.parents))
+        beside, places = _beside(plan), (*folders, *(folder for _ in plan.parents))
+        for one in beside.alignments:
+            write_aligned(one, beside, places, folder / one.tensor.file, watch, threads)
+        yield beside, places
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _beside(plan: Plan) -> Plan:
     """The plan with every parent once more, as the one whose files are the aligned matrices."""
-    made = {(one.parent, one.tensor.file) for one in plan.alignments}
     count = len(plan.parents)
 
     def moved(one: Input) -> Input:
         if isinstance(one.tensor, MadeTensor):
             return replace(one, tensor=replace(one.tensor, step=step(one.tensor.made_by)))
-        return replace(one, parent=one.parent + count) if (one.parent, one.tensor.file) in made else one
+        return replace(one, parent=one.parent + count) if isinstance(one.tensor, LaidOutTensor) else one
 
     def step(one: Step) -> Step:
         return replace(one, inputs=tuple(map(moved, one.inputs)), base=moved(one.base) if one.base else None)
@@ -62,24 +63,33 @@ def _beside(plan: Plan) -> Plan:
     def shard(one: Shard) -> Shard:
         return replace(one, steps=tuple(map(step, one.steps)))
 
+    def alignment(one: Alignment) -> Alignment:
+        tensor = replace(one.tensor, laid_out=moved(one.tensor.origin))
+        return replace(one, tensor=tensor, sources={source: moved(matrix) for source, matrix in one.sources.items()})
+
     shadows = tuple(replace(parent, tensors={}, files=(), commit=None) for parent in plan.parents)
-    return replace(plan, parents=(*plan.parents, *shadows), shards=tuple(map(shard, plan.shards)))
+    return replace(
+        plan, parents=(*plan.parents, *shadows), shards=tuple(map(shard, plan.shards)),
+        alignments=tuple(map(alignment, plan.alignments)),
+    )  # fmt: skip
 
 
-def write_aligned(one: Alignment, plan: Plan, folders: Sequence[Path | Place], path: Path, watch: Watch) -> None:
+def write_aligned(
+    one: Alignment, plan: Plan, places: Sequence[Path | Place], path: Path, watch: Watch, threads: int | None = None
+) -> None:
     """Write the raw rows of ``one.tensor`` to ``path``, a block of rows at a time."""
 
-    with Sources(plan, folders) as opened, path.open("wb") as file:
-        sources = {
-            parent: _Matrix(opened.open(Input(parent, tensor)), tensor) for parent, tensor in one.sources.items()
-        }
-        origin = _Matrix(opened.open(Input(one.parent, one.origin)), one.origin)
-        _Writer(one, origin, sources, watch).write(file.fileno())
+    def write(opened: Sequence[Source], check: Callable[[], None]) -> None:
+        origin, *others = (_Matrix(source, matrix) for source, matrix in zip(opened, one.inputs, strict=True))
+        with path.open("wb") as file:
+            _Writer(one, origin, dict(zip(one.sources, others, strict=True)), check).write(file.fileno())
+
+    reading(plan, places, one.inputs, write, check=watch.check, threads=threads)
 
 
 class _Writer:
-    def __init__(self, one: Alignment, origin: _Matrix, sources: dict[int, _Matrix], watch: Watch) -> None:
-        self._one, self._origin, self._sources, self._watch = one, origin, sources, watch
+    def __init__(self, one: Alignment, origin: _Matrix, sources: dict[int, _Matrix], check: Callable[[], None]) -> None:
+        self._one, self._origin, self._sources, self._check = one, origin, sources, check
         self._own = np.asarray(one.own, np.int64)
         self._mean: Array | None = None
 
@@ -88,7 +98,7 @@ class _Writer:
         step = max(1, BLOCK_BYTES // max(1, self._origin.elements * 8))
         for start in range(0, rows, step):
             _write_all(descriptor, self._block(start, min(start + step, rows)))
-            self._watch.check()
+            self._check()
 
     def _block(self, start: int, end: int) -> Array:
         """Rows ``[start, end)`` as they go into the file, uint8 [bytes]."""
@@ -124,16 +134,16 @@ class _Writer:
             for start in range(0, self._origin.rows, step):
                 block = self._origin.read(np.arange(start, min(start + step, self._origin.rows)))
                 total += decode(block, self._origin.dtype).sum(axis=0, dtype=np.float64)
-                self._watch.check()
+                self._check()
             self._mean = total / self._origin.rows
         return self._mean
 
 
 class _Matrix:
-    """A parent's matrix, read row by row."""
+    """A matrix that is read row by row."""
 
-    def __init__(self, source: Source, tensor: TensorFacts) -> None:
-        self.rows, self.elements, self.dtype = tensor.shape[0], prod(tensor.shape[1:]), source.dtype
+    def __init__(self, source: Source, matrix: Input) -> None:
+        self.rows, self.elements, self.dtype = matrix.tensor.shape[0], prod(matrix.tensor.shape[1:]), source.dtype
         self._source = source
 
     def read(self, rows: Array) -> Array:

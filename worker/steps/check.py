@@ -57,7 +57,7 @@ def needed(plan: Plan, stream: bool = False) -> Room:
 def _streamed(plan: Plan) -> Room:
     """Scratch room for two of the largest tensors at a time, and what is taken over unchanged."""
     sizes = [sum(one.tensor.nbytes for one in step.read) for step in plan.steps()]
-    sizes += [sum(one.nbytes for one in (each.origin, *each.sources.values())) for each in plan.alignments]
+    sizes += [sum(one.tensor.nbytes for source in each.inputs for one in source.read) for each in plan.alignments]
     carried = {(carry.parent, carry.file) for carry in plan.carries}
     files = [(parent, file) for parent, facts in enumerate(plan.parents) for file in facts.files]
     missing = sum(file.size for parent, file in files if (parent, file.name) in carried and not file.present)

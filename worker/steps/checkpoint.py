@@ -64,7 +64,7 @@ def make_checkpoint(order: Order, library: Library, watch: Watch) -> Manifest:
     cache = library.hub.cache.root if library.hub else order.work
     make_room(plan, order.work, cache, _size(order.work), watch, stream=streamed)
     with supply(plan, library, watch, order.work, token=order.token, stream=streamed) as parents:
-        with aligned(plan, parents.places, order.work, parents.watch) as (laid_out, places):
+        with aligned(plan, parents.places, order.work, parents.watch, order.threads) as (laid_out, places):
             written = merge(
                 laid_out, places, order.work, parents.watch,
                 device=order.device, threads=order.threads, epoch=order.epoch,
