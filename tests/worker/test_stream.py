@@ -221,24 +221,53 @@ def test_room_is_asked_for_the_result_alone(bench: Bench) -> None:
     assert streamed.output > stored.output
 
 
-def test_joined_vocabularies_read_their_rows_from_afar(
-    bench: Bench, models: Path, tmp_path: Path, from_stored: dict[str, Manifest]
-) -> None:
-    """The tokenizer that is asked for is joined before the engine starts, from parts as well."""
+def grown(bench: Bench, models: Path) -> str:
+    """``org/two`` with a token more, on the Hub."""
     files = {path.name: path.read_bytes() for path in (models / "two").iterdir()}
     tokenizer = json.loads(files["tokenizer.json"])
     tokenizer["added_tokens"].append({**tokenizer["added_tokens"][0], "id": 2000, "content": "<|new|>"})
     files["tokenizer.json"] = json.dumps(tokenizer).encode()
     bench.hub.add("org/grown", files)
-    recipe = LINEAR.replace("org/two", "org/grown") + "tokenizer: {source: union}\n"
-    assert bench.merge(recipe, stream=True) == bench.merge(recipe, stream=False, name="stored")
+    return "org/grown"
+
+
+def adapted(bench: Bench, folder: Path) -> str:
+    """``org/one`` with an adapter on it, both on the Hub."""
+    tensors = factors("model.layers.3.self_attn.q_proj", 128, 128, seed=1)
+    adapter = write_adapter(folder / "adapter", tensors)
+    bench.hub.add("org/lora", {path.name: path.read_bytes() for path in adapter.iterdir()})
+    return "org/one+org/lora"
+
+
+def test_joined_vocabularies_read_their_rows_from_afar(bench: Bench, models: Path) -> None:
+    """The tokenizer that is asked for is joined before the engine starts, from parts as well."""
+    recipe = LINEAR.replace("org/two", grown(bench, models)) + "tokenizer: {source: union}\n"
+    streamed = bench.merge(recipe, stream=True)
+    assert bench.stored() == []
+    assert bench.merge(recipe, stream=False, name="stored") == streamed
 
 
 def test_adapters_are_read_from_afar_too(bench: Bench, tmp_path: Path) -> None:
-    tensors = factors("model.layers.3.self_attn.q_proj", 128, 128, seed=1)
-    adapter = write_adapter(tmp_path / "adapter", tensors)
-    bench.hub.add("org/lora", {path.name: path.read_bytes() for path in adapter.iterdir()})
-    recipe = LINEAR.replace("org/two", "org/one+org/lora")
+    recipe = LINEAR.replace("org/two", adapted(bench, tmp_path))
     streamed = bench.merge(recipe, stream=True)
     assert bench.stored() == []
+    assert bench.merge(recipe, stream=False, name="stored") == streamed
+
+
+def test_documents_with_adapters_and_a_joined_vocabulary_are_read_from_afar(
+    bench: Bench, models: Path, tmp_path: Path
+) -> None:
+    """All at once: the matrices that get new rows are made on the way, of parents with adapters."""
+    first = TIES.replace("org/two", adapted(bench, tmp_path))
+    last = f"""\
+merge_method: dare_linear
+base_model: mixed
+parameters: {{weight: 0.5, density: 0.5}}
+models: [{{model: org/two}}, {{model: {grown(bench, models)}}}]
+tokenizer: {{source: union, tokens: {{<|mean|>: {{}}, <|new|>: {{source: mixed, force: true}}}}}}
+""".replace("source: mixed", "source: {kind: model_token, model: mixed, token_id: 7}")
+    recipe = f"name: mixed\n{first}---\n{last}"
+    streamed = bench.merge(recipe, stream=True)
+    assert bench.stored() == []
+    assert not list(bench.folder.glob("out.work"))
     assert bench.merge(recipe, stream=False, name="stored") == streamed
