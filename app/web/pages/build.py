@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, Response
 
 from app.recipe.catalogue import METHODS
@@ -19,6 +20,7 @@ from app.web.pages.desk import DeskDep, already_saved, new_key, page_key
 from app.web.pages.draft import Draft, from_form, from_text
 from app.web.pages.openings import OpeningDep
 from app.web.pages.posted import Fields, FieldsDep
+from app.web.pages.remembered import Remembered
 from app.web.pages.stack_desk import told
 from app.web.submitting import submit
 
@@ -29,9 +31,10 @@ _NO_MODEL = Finding("error", "empty-recipe", "", "There is no model in this reci
 
 @router.get("/")
 @router.get("/build")
-def first(desk: DeskDep, opened: OpeningDep) -> HTMLResponse:
-    """An empty builder, or one with what the address asks for."""
-    page = build_page(from_text(opened.text), new_key())
+def first(desk: DeskDep, opened: OpeningDep, stream: Annotated[str, Query(max_length=10)] = "") -> HTMLResponse:
+    """An empty builder, or one with what the address asks for. ``stream``: with that switch on."""
+    draft = replace(from_text(opened.text), remembered=Remembered(stream=bool(stream)))
+    page = build_page(draft, new_key())
     return desk.whole(replace(page, saved=opened.saved), opened.fork)
 
 
@@ -58,7 +61,7 @@ def merge(desk: DeskDep, fields: FieldsDep) -> Response:
     draft = from_form(fields)
     try:
         _refuse_unfinished(draft)
-        stream = "stream" in fields
+        stream = draft.remembered.stream
         job = submit(desk.services, draft.text, stream=stream, key=_once(page_key(fields), draft.text, stream))
     except Refused as problem:
         errors = tuple(finding for finding in problem.findings if finding.level == "error")

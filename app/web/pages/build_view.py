@@ -48,6 +48,8 @@ class BuildPage:
     second request will; ``unsettled``: something is still being measured, and the page asks again; ``broken``: the YAML
     cannot be read, so there is no form; ``key`` makes a double click one job;
     ``saved`` is the draft on this server that it is; ``offer`` one that an empty page offers to go on with.
+    ``stream``: no Hub model is to be stored;
+    ``parts`` are what filters may say about the tensors' names, empty while these are not known;
     """
 
     text: str
@@ -77,6 +79,7 @@ class BuildPage:
     told: str = ""
     saved: Saved = NOT_SAVED
     offer: SavedDraft | None = None
+    stream: bool = False
     fixes: Mapping[Finding, Sequence[Fix]] = field(default_factory=dict)
     method_groups: Sequence[tuple[str, list[Method]]] = field(default_factory=method_groups)
     starts: tuple[Preset, ...] = field(default_factory=presets)
@@ -177,6 +180,7 @@ def build_page(
 def _telling(findings: tuple[Finding, ...], draft: Draft, form: FormView) -> tuple[Finding, ...]:
     """Nothing is wrong with a recipe in which nothing has been picked yet, or only the base."""
     if draft.broken:
+        stream=draft.remembered.stream,
         return findings
     if not form.parents:
         return ()

@@ -13,6 +13,7 @@ from app.web.pages.desk import page_key
 from app.web.pages.draft import from_text
 from app.web.pages.keeping import held
 from app.web.pages.posted import FieldsDep
+from app.web.pages.remembered import builder_address
 from app.web.pages.titles import title_of
 
 router = APIRouter(include_in_schema=False)
@@ -40,10 +41,11 @@ def news(request: Request, services: ServicesDep, templates: TemplatesDep, field
 
 
 @router.post("/drafts/{draft_id}/swap")
-def swap(draft_id: DraftId, services: ServicesDep) -> RedirectResponse:
+def swap(draft_id: DraftId, services: ServicesDep, fields: FieldsDep) -> RedirectResponse:
     """Take back what another tab's text was written over."""
     services.drafts.swap(draft_id)
-    return RedirectResponse(f"/?draft={draft_id}" if services.drafts.get(draft_id) else "/recipes", 303)
+    there = services.drafts.get(draft_id)
+    return RedirectResponse(builder_address(draft_id, fields) if there else "/recipes", 303)
 
 
 @router.post("/drafts/{draft_id}/remove")

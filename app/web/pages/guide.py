@@ -18,6 +18,7 @@ from app.recipe.reading import read_recipe
 from app.web.dependencies import TemplatesDep
 from app.web.pages.draft import from_form
 from app.web.pages.posted import FieldsDep
+from app.web.pages.remembered import STREAM
 
 router = APIRouter(include_in_schema=False)
 
@@ -38,16 +39,19 @@ def ask_for_a_recipe(request: Request, templates: TemplatesDep, fields: FieldsDe
     A builder's form names its base ``base`` too; only the guide's own form says ``guided``.
     """
     answers = {one.name: fields.get(one.name, "") for one in QUESTIONS}
+    stream = STREAM in fields
     if "guided" in fields:
-        return _page(request, templates, answers, fields.get("recipe", ""))
+        return _page(request, templates, answers, fields.get("recipe", ""), stream)
     draft = from_form({name: value for name, value in fields.items() if name != "action"})
-    return _page(request, templates, known_from(draft.recipe) if draft.recipe else {}, draft.text)
+    return _page(request, templates, known_from(draft.recipe) if draft.recipe else {}, draft.text, stream)
 
 
-def _page(request: Request, templates: TemplatesDep, answers: Mapping[str, str], text: str) -> HTMLResponse:
+def _page(
+    request: Request, templates: TemplatesDep, answers: Mapping[str, str], text: str, stream: bool = False
+) -> HTMLResponse:
     return templates.answer(
         request, "pages/guide.html", "partials/_guide_answer.html", questions=QUESTIONS, answers=answers,
-        advice=advise(answers), text=text, ready=_ready(),
+        advice=advise(answers), text=text, stream=stream, ready=_ready(),
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from app.web.pages.build_view import build_page
 from app.web.pages.desk import DeskDep, new_key
 from app.web.pages.draft import from_form, from_text
 from app.web.pages.posted import FieldsDep
+from app.web.pages.remembered import builder_address, remembered
 from app.web.pages.typed import typed_reference
 
 router = APIRouter(include_in_schema=False)
@@ -30,11 +31,11 @@ def bring(desk: DeskDep, fields: FieldsDep) -> Response:
             return desk.templates.partial(
                 desk.request, "partials/_import_refused.html", status_code=422, findings=problem.findings
             )
-        page = build_page(from_text(""), new_key(), refusal=problem.findings)
+        page = build_page(replace(from_text(""), remembered=remembered(fields)), new_key(), refusal=problem.findings)
         return desk.whole(replace(page, refusal_title="This cannot be imported"), "", 422)
     draft = from_form({"action": "import", "recipe": text})
     saved = desk.keep(draft, {"action": "import", "recipe": text})
-    address = f"/?draft={saved.id}" if saved.id else "/"
+    address = builder_address(saved.id, fields)
     if desk.live:
         return Response(status_code=200, headers={"HX-Redirect": address})
     return Response(status_code=303, headers={"Location": address})

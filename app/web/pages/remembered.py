@@ -1,6 +1,7 @@
-"""What the builder's form carries besides the recipe: how the parents were shown, and how many layers they have.
+"""What the builder's form carries besides the recipe: how the parents were shown, how many layers they have, and
+whether to store Hub models.
 
-The fields: ``parent.N``, in the order of the cards, and ``layers|owner/name``.
+The fields: ``parent.N``, in the order of the cards, ``layers|owner/name``, and ``stream``.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ from app.recipe.stack import LONGEST
 from app.web.pages.posted import Fields
 
 LAYERS = "layers|"
+STREAM = "stream"
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """``order``: references as last shown. ``layers``: reference -> number of layers, as last looked up."""
+    """``order``: references as last shown. ``layers``: reference -> number of layers, as last looked up. ``stream``:
+    the switch for storing no Hub model is on."""
 
     order: tuple[str, ...] = ()
     layers: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    stream: bool = False
 
     def counts(self, recipe: Recipe) -> dict[ModelRef, int]:
         """The number of layers of the recipe's parents, as far as it is known."""
@@ -36,4 +40,11 @@ def remembered(fields: Fields) -> Remembered:
         for name, value in fields.items()
         if name.startswith(LAYERS) and value.isascii() and value.isdigit() and 0 < int(value[:6]) < LONGEST
     }
-    return Remembered(order, MappingProxyType(layers))
+    return Remembered(order, MappingProxyType(layers), STREAM in fields)
+
+
+def builder_address(draft: str, fields: Fields) -> str:
+    """Where a draft is edited, or an empty builder without one: with the switch as a posted page had it."""
+    said = [f"draft={draft}"] if draft else []
+    said += [f"{STREAM}=yes"] if STREAM in fields else []
+    return f"/?{'&'.join(said)}" if said else "/"

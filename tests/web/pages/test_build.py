@@ -192,3 +192,24 @@ def test_a_finding_offers_its_fix_and_a_click_makes_it(client: TestClient) -> No
     assert "Done." in live.text
     odd = client.post("/build", data=form_of(page, "build") | {"action": "fix:[]]"}).text
     assert "no longer fits" in odd
+
+
+def test_the_switch_for_storing_nothing_stays_on_in_every_form(online: TestClient) -> None:
+    page = online.post("/build", data={"recipe": LINEAR, "action": "import"}).text
+    assert "stream" not in form_of(page, "build")
+    page = press(online, page, stream="yes", action="apply")
+    assert form_of(page, "build")["stream"] == "yes"
+    page = press(online, page, action="add", add="loom/prose")
+    assert form_of(page, "build")["stream"] == "yes"
+    assert form_of(press(online, page, action="remove:1"), "build")["stream"] == "yes"
+
+    bring = form_of(page, "import") | {"recipe": LINEAR, "published": ""}
+    brought = online.post("/build/import", data=bring).headers["location"]
+    assert form_of(online.get(brought).text, "build")["stream"] == "yes"
+    refused = online.post("/build/import", data=bring | {"published": "no/such"})
+    assert form_of(refused.text, "build")["stream"] == "yes"
+
+    guide = online.post("/guide", data=form_of(page, "build")).text
+    answers = form_of(guide, "questions") | {"have": "two", "base": "shared", "want": "combine"}
+    answered = online.post("/guide", data=answers).text
+    assert len(elements(answered, "input", name="stream")) == len(elements(answered, "textarea", name="recipe")) > 2

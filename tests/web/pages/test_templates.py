@@ -98,6 +98,7 @@ def pages(client: TestClient, store: Store) -> list[str]:
         )
     ]  # fmt: skip
     found += [client.post("/build", data={"recipe": recipe}).text for recipe in ("", RECIPE, STACK, "models: [")]
+    found.append(client.post("/guide", data={"recipe": RECIPE, "stream": "yes"}).text)
     found += [
         client.post(place, data={"recipe": recipe, **more}, headers=LIVE).text
         for place in ("/build", "/build/check", "/jobs")
