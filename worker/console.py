@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -122,7 +122,8 @@ class Console:
 
     def shard(self, written: Written, key: str) -> None:
         with self._record.open("a") as record:
-            record.write(json.dumps({"key": key, **asdict(written)}) + "\n")
+            told = {"key": key, "file": written.file, "size": written.size, "sha256": written.sha256}
+            record.write(json.dumps(told) + "\n")
             record.flush()
             os.fsync(record.fileno())
         self._bar.say(f"{written.file} is safe on disk: {gigabytes(written.size)}, sha256 {written.sha256[:12]}…")

@@ -1,4 +1,4 @@
-"""One recipe, one result: the same bytes whatever the threads, the chunks and the share of each thread."""
+"""One recipe, one result: the same bytes and factors whatever the threads, the chunks and the share of each thread."""
 
 from __future__ import annotations
 
@@ -59,6 +59,7 @@ def test_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
     for threads, chunk in ((4, 4096), (2, 8192), (3, 12_288)):
         (shared,) = execute(case.plan(), case.folders, tmp_path / "shared", threads=threads, chunk=chunk)
         assert shared.sha256 == alone.sha256, (threads, chunk)
+        assert shared.mixtures == alone.mixtures, (threads, chunk)
     case.seed += 1
     (other,) = execute(case.plan(), case.folders, tmp_path / "other")
     assert (other.sha256 != alone.sha256) == CATALOGUE[method].random

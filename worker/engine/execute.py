@@ -17,7 +17,7 @@ from worker.engine.backends import open_backend
 from worker.engine.copying import copy
 from worker.engine.crew import Bench, Crew, default_threads
 from worker.engine.dtypes import ITEMSIZE
-from worker.engine.made import Benches, MadeSource
+from worker.engine.made import Benches, MadeSource, mixtures
 from worker.engine.methods import METHODS
 from worker.engine.opened import Sources
 from worker.engine.output import OutputFile, Written
@@ -222,7 +222,8 @@ class _Run:
             copy(work)
         else:
             METHODS["passthrough" if step.method == "copy" else step.method](work)
+        found = tuple(mixtures(work))
         for source in sources:
             source.release()
-        output.tensor_done(index)
+        output.tensor_done(index, found)
         self.ledger.tensor_done(step.name)

@@ -7,10 +7,11 @@ any piece can be made at any time, and has the same bits however the tensor is c
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
+from app.planning.mixture import Mixture
 from app.planning.plan import MadeTensor
 from app.recipe.findings import refuse
 from worker.engine.backend import Backend
@@ -101,6 +102,11 @@ class MadeSource(Source):
                 (first - begin) * self.itemsize : (last - begin) * self.itemsize
             ]
 
+    def mixtures(self) -> Iterator[Mixture]:
+        """What it was made of, once all of it was read."""
+        for one in mixtures(self._prepared()):
+            yield one if one.document else replace(one, document=self._tensor.file)
+
     def release(self) -> None:
         self._work = None  # with its masks, which may be as large as the tensor
         for one in self._inputs:
@@ -116,6 +122,15 @@ class MadeSource(Source):
             "not-finite", self.name, f"Values of {self.name} come out of {self.label} as NaN, infinite or too large for"
             f" {self.dtype}, though all parents are finite.", "Use smaller weights in that document.",
         )  # fmt: skip
+
+
+def mixtures(work: Work) -> Iterator[Mixture]:
+    """Of a tensor that is complete, and of those that were made on the way to it."""
+    for source in work.sources:
+        if isinstance(source, MadeSource):
+            yield from source.mixtures()
+    if work.mixture is not None:
+        yield work.mixture()
 
 
 def _count_nothing(_: int) -> None:

@@ -7,12 +7,13 @@ import errno
 import hashlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from app.planning.mixture import Mixture
 from app.planning.plan import Shard
 from app.recipe.findings import Refused, refuse
 from worker.engine.crew import BEAT_SECONDS
@@ -25,11 +26,13 @@ _CREATE = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A finished file: its name, size in bytes and SHA-256 in hex."""
+    """A finished file: its name, size in bytes and SHA-256 in hex. ``mixtures``: of its tensors, as far as the weights
+    themselves decided."""
 
     file: str
     size: int
     sha256: str
+    mixtures: tuple[Mixture, ...] = ()
 
 
 class _Digest(threading.Thread):
@@ -107,6 +110,7 @@ class OutputFile:
         self._order = sorted(range(len(shard.steps)), key=lambda index: shard.offsets[index])
         self._front = 0
         self._done = [False] * len(shard.steps)
+        self._mixtures: list[Sequence[Mixture]] = [()] * len(shard.steps)
         self._published = False
 
     def __enter__(self) -> Self:
@@ -170,9 +174,10 @@ class OutputFile:
         except OSError as error:
             raise self.explain(error) from error
 
-    def tensor_done(self, index: int) -> None:
-        """The tensor of ``shard.steps[index]`` is complete; its bytes may be hashed."""
+    def tensor_done(self, index: int, mixtures: Sequence[Mixture] = ()) -> None:
+        """The tensor of ``shard.steps[index]`` is complete, mixed of ``mixtures``; its bytes may be hashed."""
         with self._lock:
+            self._mixtures[index] = mixtures
             self._done[index] = True
             self._advance()
 
@@ -197,7 +202,8 @@ class OutputFile:
         self._path.replace(self._final_path)
         self._published = True
         _sync_folder(self._final_path.parent)
-        return Written(self.shard.file, self.shard.size, self._digest.hexdigest())
+        mixtures = {one.key: one for tensor in self._mixtures for one in tensor}
+        return Written(self.shard.file, self.shard.size, self._digest.hexdigest(), tuple(mixtures.values()))
 
 
 def _sync_folder(folder: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from app.planning.facts import DTYPE_BYTES
+from app.planning.mixture import Mixture
 from app.planning.plan import Step
 from app.recipe.findings import Finding, Refused, refuse
 from worker.engine.crew import Bench, Crew
@@ -28,7 +29,8 @@ NAN_ADVICE = (
 class Work:
     """``backend`` does the arithmetic, ``sources`` are the inputs (base first), the result goes to ``offset``.
 
-    ``wrote`` is told the bytes of each piece written. ``bench`` belongs to the thread that makes this tensor.
+    ``wrote`` is told the bytes of each piece written. ``bench`` belongs to the thread that makes this tensor. Methods
+    that find their factors in the weights leave in ``mixture`` how to tell them once the tensor is made.
     """
 
     step: Step
@@ -41,6 +43,7 @@ class Work:
     bench: Bench
     wrote: Callable[[int], None]
     bad_results: list[int] = field(default_factory=list)
+    mixture: Callable[[], Mixture] | None = None
 
     @property
     def elements(self) -> int:

@@ -1,4 +1,4 @@
-"""Fourth step: everything beside the weights. Config, tokenizer, recipe, card."""
+"""Fourth step: everything beside the weights. Config, tokenizer, recipe, card, and the factors that were found."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from app.planning.card import model_card
+from app.planning.mixture import COEFFICIENTS_FILE, Mixture, write_coefficients
 from app.planning.plan import Plan
 from worker.engine.execute import Written
 from worker.steps.files import copy_file, write_file
@@ -14,12 +15,17 @@ from worker.steps.watch import Watch
 CARD = "README.md"
 
 
-def write_texts(plan: Plan, folders: Sequence[Path], out: Path, watch: Watch, *, title: str) -> tuple[Written, ...]:
-    """Write the plan's texts, the files carried over from the parents, and the model card. Raises OSError."""
+def write_texts(
+    plan: Plan, folders: Sequence[Path], out: Path, watch: Watch, *, title: str, mixtures: Sequence[Mixture] = ()
+) -> tuple[Written, ...]:
+    """Write the plan's texts, the files carried over from the parents, the model card, and what the tensors were mixed
+    of where the weights decided. Raises OSError."""
     written = []
     for carry in plan.carries:
         source = folders[carry.parent].joinpath(*PurePosixPath(carry.file).parts)
         written.append(copy_file(source, out, carry.file, watch.check))
     texts = {**plan.texts, CARD: model_card(plan, title)}
+    if mixtures:
+        texts[COEFFICIENTS_FILE] = write_coefficients(plan, mixtures)
     written += [write_file(out, name, text.encode()) for name, text in texts.items()]
     return tuple(written)

@@ -72,7 +72,8 @@ def make_checkpoint(order: Order, library: Library, watch: Watch) -> Manifest:
         folders = parents.folders()
         if not streamed:
             remember_branches(order.asked or order.recipe, plan, library)
-        texts = write_texts(plan, folders, order.work, watch, title=order.title)
+        mixtures = [mixture for one in written for mixture in one.mixtures]
+        texts = write_texts(plan, folders, order.work, watch, title=order.title, mixtures=mixtures)
     verify(plan, order.work, watch)
     watch.enter("finalising", "Publishing the result.")
     watch.check()

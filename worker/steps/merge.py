@@ -10,6 +10,7 @@ from app.planning.facts import ModelFacts
 from app.planning.plan import Plan
 from worker.engine.execute import Progress, Written, execute
 from worker.engine.sources import Place
+from worker.steps.mixtures import keep, with_mixtures
 from worker.steps.watch import Watch
 
 
@@ -24,13 +25,17 @@ def merge(
     tensors = sum(1 for _ in plan.steps())
     text = f"Merging {tensors} tensors into {len(plan.shards)} {'file' if len(plan.shards) == 1 else 'files'}."
     watch.enter("merging", text, tensors=tensors, size=plan.output_bytes)
-    finished = watch.finished(key)
+    finished = with_mixtures(plan, watch.finished(key), out, key)
     _remove_strangers(out, set(finished))
     if finished:
         watch.log(f"Going on after {len(finished)} finished of {len(plan.shards)} files.")
 
     def on_progress(progress: Progress) -> None:
         watch.progress(progress.bytes_done, tensors=progress.tensors_done, tensor=progress.tensor)
+
+    def on_shard(written: Written) -> None:
+        keep(plan, written, out, key)
+        watch.shard(written, key)
 
     return execute(
         plan,
@@ -41,7 +46,7 @@ def merge(
         finished=finished,
         suffix=f".partial-{epoch}",
         on_progress=on_progress,
-        on_shard=lambda written: watch.shard(written, key),
+        on_shard=on_shard,
         check=watch.check,
     )
 

@@ -10,6 +10,7 @@ import numpy as np
 from worker.engine import topk
 from worker.engine.dtypes import Array
 from worker.engine.methods.parameters import number
+from worker.engine.mixing import mixed
 from worker.engine.work import Work
 
 _ALMOST = 1.0 - 2.0**-22
@@ -46,10 +47,15 @@ def arcee_fusion(work: Work) -> None:
         work, quantity, [floor(share * last) for share in (0.25, 0.5, 0.75)], width
     ).astype(np.float64)
     limit = (median + 1.5 * (upper - lower)) * _ALMOST
+    taken = np.zeros(work.elements // width, np.int64)
+    work.mixture = lambda: mixed(work.step, np.array([taken.sum() / work.elements]), by="weight")
 
     def make(chunk: Any) -> None:
         base, other = work.backend.floats(chunk)
-        work.backend.put(chunk, np.where(importance(base, other, width) >= limit, other, base))
+        chosen = importance(base, other, width) >= limit
+        rows = np.count_nonzero(chosen.reshape(-1, width), axis=1)
+        taken[chunk.start // width :][: len(rows)] = rows
+        work.backend.put(chunk, np.where(chosen, other, base))
 
     work.write(make, width)
 

@@ -9,6 +9,7 @@ import numpy as np
 from worker.engine import topk
 from worker.engine.masks import Cut
 from worker.engine.methods.parameters import number
+from worker.engine.mixing import mixed
 from worker.engine.work import Work
 
 
@@ -19,27 +20,29 @@ def sce(work: Work) -> None:
     fp32, equal ones by position.
     """
     backend = work.backend
-    cut = _most_varied(work)
+    cut, changing = _most_varied(work)
     count = len(work.step.inputs)
     parts = work.sweep(lambda: np.zeros(count), lambda chunk, sums: backend.energies(chunk, cut, sums))
     energy = np.sum(parts, axis=0) / work.elements if parts else np.zeros(count)
     total = energy.sum()
     shares = energy / total if total >= 1e-6 else np.full(count, 1.0 / count)
+    work.mixture = lambda: mixed(work.step, shares * changing, by="weight")
     work.write(lambda chunk: backend.agree(chunk, cut, shares))
 
 
-def _most_varied(work: Work) -> Cut | None:
-    """The elements that may change; None for all."""
+def _most_varied(work: Work) -> tuple[Cut | None, float]:
+    """The elements that may change, None for all; and which part of the tensor they are."""
     share = number(work.step, "select_topk", 1.0)
     if share >= 1.0:
-        return None
+        return None, 1.0
     backend = work.backend
 
     def look(chunk: Any, found: list[int]) -> None:
         found.append(int(np.count_nonzero(backend.to_numpy(backend.variances(chunk)))))
 
     differing = sum(sum(found) for found in work.sweep(list[int], look))
-    return topk.largest(work, backend.variances, [[int(differing * share)]])[0][0]
+    wanted = int(differing * share)
+    return topk.largest(work, backend.variances, [[wanted]])[0][0], wanted / max(1, work.elements)
 
 
 def ram(work: Work) -> None:

@@ -17,6 +17,7 @@ from worker.engine import coefficients
 from worker.engine.dtypes import BLOCK, Array
 from worker.engine.methods.blends import blend
 from worker.engine.methods.parameters import flag, number, weights
+from worker.engine.mixing import mixed
 from worker.engine.work import Work
 
 Formula = Callable[[Array], Array]
@@ -26,7 +27,9 @@ Formula = Callable[[Array], Array]
 def slerp(work: Work) -> None:
     """From the base to the other parent, by ``t`` along the arc. Shoemake 1985."""
     t = number(work.step, "t", 0.5)
-    factors = coefficients.slerp(inner_products(work, deltas=False), t)
+    gram = inner_products(work, deltas=False)
+    factors = coefficients.slerp(gram, t)
+    work.mixture = lambda: mixed(work.step, factors, gram)
     work.write(lambda chunk: work.backend.combine(chunk, factors, False))
 
 
@@ -51,6 +54,7 @@ def multislerp(work: Work) -> None:
     step = work.step
     if len(step.inputs) == 1:
         only = np.eye(len(work.sources))[-1]
+        work.mixture = lambda: mixed(step, only)
         work.write(lambda chunk: work.backend.combine(chunk, only, False))
         return
     normalize, eps = flag(step, "normalize_weights"), number(step, "eps", 1e-8)
@@ -88,17 +92,23 @@ def inner_products(work: Work, deltas: bool) -> Array:
 def turn(work: Work, formula: Formula) -> None:
     """Writes Σ cᵢ xᵢ, or where there is a base b + Σ cᵢ (xᵢ − b)."""
     deltas = work.step.base is not None
-    blend(work, formula(inner_products(work, deltas)), deltas)
+    gram = inner_products(work, deltas)
+    factors = formula(gram)
+    work.mixture = lambda: mixed(work.step, factors, gram)
+    blend(work, factors, deltas)
 
 
 def turn_rows(work: Work, formula: Formula) -> None:
     """The same for each row (along the last axis) by itself."""
     width = work.step.shape[-1]
+    found = np.full((work.elements // max(1, width), len(work.step.inputs)), np.nan, np.float32)
+    work.mixture = lambda: mixed(work.step, found, by="row")
 
     def make(chunk: Any) -> None:
         base, vectors = _vectors(work, chunk)
         rows = vectors.reshape(len(vectors), -1, width)
         factors = formula(_products(rows, along=2)).astype(np.float32)
+        found[chunk.start // width :][: len(factors)] = factors
         total = np.sum([factors[:, i, None] * row for i, row in enumerate(rows)], axis=0)
         work.backend.put(chunk, base + total.reshape(-1))
 
@@ -118,6 +128,7 @@ def turn_columns(work: Work, formula: Formula) -> None:
 
     parts = work.sweep(lambda: np.zeros((width, count, count)), look, unit)
     factors = formula(np.sum(parts, axis=0)).astype(np.float32) if parts else np.zeros((width, count), np.float32)
+    work.mixture = lambda: mixed(work.step, factors, by="column")
 
     def make(chunk: Any) -> None:
         base, vectors = _vectors(work, chunk)
