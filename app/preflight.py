@@ -14,6 +14,7 @@ from app.library.together import read_facts
 from app.planning.check import check
 from app.planning.estimate import Estimate, estimate
 from app.planning.facts import ModelFacts
+from app.planning.folding import fold
 from app.planning.join_vocabularies import is_settled
 from app.planning.parents import Parents
 from app.planning.plan import Plan
@@ -42,12 +43,15 @@ class Preflight:
         return self.plan is not None and not has_errors(self.findings)
 
 
-def preflight(text: str, library: Library, *, seed: int | None = None, token: str | None = None) -> Preflight:
-    """Check a recipe text against its parents' headers. Never raises for what people can get wrong."""
+def preflight(
+    text: str, library: Library, *, seed: int | None = None, token: str | None = None, folded: bool = False
+) -> Preflight:
+    """Check a recipe text against its parents' headers. Never raises for what people can get wrong. ``folded``: plan
+    one for all experts that are alike, which is faster and enough to tell what a merge will do, but not to do it."""
     reading = read_recipe(text)
     if reading.recipe is None:
         return Preflight(None, by_level(reading.findings))
-    return preflight_recipe(reading.recipe, library, seed=seed, token=token, found=reading.findings)
+    return preflight_recipe(reading.recipe, library, seed=seed, token=token, found=reading.findings, folded=folded)
 
 
 def preflight_recipe(
@@ -57,12 +61,14 @@ def preflight_recipe(
     seed: int | None = None,
     token: str | None = None,
     found: tuple[Finding, ...] = (),
+    folded: bool = False,
 ) -> Preflight:
     """The same for a recipe that is already read; ``found`` are the remarks of reading it."""
     facts, problems = gather_facts(recipe, library, token)
     findings = (*found, *problems)
     if problems:
         return Preflight(recipe, by_level(findings), facts=facts)
+    facts = fold(recipe, facts) if folded else facts
     findings = (*findings, *(remark for one in facts.values() for remark in one.remarks), *check(recipe, facts))
     try:
         plan = make_plan(recipe, facts, seed=seed)

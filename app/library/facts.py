@@ -214,6 +214,7 @@ class Library:
             tensors=contents.tensors,
             files=self._local_ids.get((str(place), source.fingerprint), source.with_content_ids),
             texts=contents.texts,
+            folded=contents.folded,
             licence=licence,
             base_models=bases,
         )
@@ -229,6 +230,7 @@ class Library:
             files=files.with_presence(),
             commit=source.commit,
             texts=contents.texts,
+            folded=contents.folded,
             licence=source.licence,
             base_models=source.base_models,
             private=source.private,

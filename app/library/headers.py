@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from app.planning.adapter_config import ADAPTER_CONFIG
 from app.planning.facts import MERGEABLE, FileFacts, TensorFacts
+from app.planning.folding import Folded, fold_tensors
 from app.planning.header import header_length, parse_header
 from app.planning.index import INDEX_FILE, MAX_INDEX, check_index, parse_index
 from app.planning.strict_json import BadJson, load_object
@@ -64,11 +65,12 @@ class ModelFiles(Protocol):
 
 @dataclass(frozen=True)
 class Contents:
-    """What was read. ``config`` is empty for a LoRA adapter without one."""
+    """What was read. ``config`` is empty for a LoRA adapter without one; ``folded`` None where all tensors differ."""
 
     config: Mapping[str, Any]
     tensors: Mapping[str, TensorFacts]
     texts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    folded: Folded | None = None
 
 
 def read_adapter(source: ModelFiles) -> Contents:
@@ -105,7 +107,7 @@ def read_model(source: ModelFiles) -> Contents:
     config = _object(raw[CONFIG], CONFIG) if CONFIG in raw else {}
     _check_quantised(config, tensors)
     texts = {name: _text(raw[name], name) for name in TEXTS if name in raw}
-    return Contents(MappingProxyType(config), MappingProxyType(tensors), MappingProxyType(texts))
+    return Contents(MappingProxyType(config), MappingProxyType(tensors), MappingProxyType(texts), fold_tensors(tensors))
 
 
 def read_text(source: ModelFiles, name: str) -> str:

@@ -12,6 +12,7 @@ from app.planning.adapter_config import read_settings
 from app.planning.adapter_fit import fit
 from app.planning.carried import OF_TOKENIZER
 from app.planning.facts import DTYPE_BYTES, FileFacts, ModelFacts, TensorFacts
+from app.planning.folding import Folded
 from app.planning.layers import module_of
 from app.planning.ledger import listed
 from app.planning.module_names import EMBEDDINGS, HEAD, column_key, outside_layers
@@ -34,12 +35,20 @@ def put_on(ref: str, model: ModelFacts, adapter: ModelFacts) -> ModelFacts:
         texts=texts,
         files=files,
         tensors=MappingProxyType({**model.tensors, **fitted.tensors}),
+        folded=_folded(model.folded, fitted.tensors),
         config=_untied(config) if fitted.untied else config,
         base_models=tuple(dict.fromkeys((model.ref.partition("@")[0], *model.base_models))),
         private=model.private or adapter.private,
         gated=model.gated or adapter.gated,
         adapter=adapter,
     )
+
+
+def _folded(folded: Folded | None, changed: Mapping[str, TensorFacts]) -> Folded | None:
+    """Equals stay equal where the adapter changes none of them."""
+    if folded is None or any(folded.holds(name) for name in changed):
+        return None
+    return replace(folded, tensors=MappingProxyType({**folded.tensors, **changed}))
 
 
 def adapted(facts: ModelFacts) -> tuple[AdaptedTensor, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from app.planning.adapters import remarks
 from app.planning.chat_templates import chat_template_of
-from app.planning.facts import ModelFacts
+from app.planning.facts import ModelFacts, TensorFacts
 from app.planning.layers import config_parts
 from app.planning.ledger import listed
 from app.planning.licences import check_licences
@@ -67,17 +67,22 @@ def _with_adapters(refs: Sequence[ModelRef], models: Models, facts: Mapping[Mode
 
 def _architecture(models: Models) -> Iterator[Finding]:
     """How many tensors are there in every parent with the same shape, and whether the configs name one class."""
-    shapes = [{name: one.shape for name, one in facts.tensors.items()} for facts in models.values()]
-    every = set().union(*shapes)
-    alike = sum(all(other.get(name) == shapes[0].get(name) for other in shapes) for name in every)
+    first, *others = (facts.tensors for facts in models.values())
+    counts = {name: one.alike for tensors in (first, *others) for name, one in tensors.items()}
+    every = sum(counts.values())
+    alike = sum(counts[name] for name, one in first.items() if all(_same(one, other.get(name)) for other in others))
     kinds = {name: _kind(facts) for name, facts in models.items()}
     if len(set(kinds.values())) > 1:
         told = "; ".join(f"{name}: {kind}" for name, kind in kinds.items())
-        text = f"The parents are of different architectures ({told}); {alike} of {len(every)} tensors line up."
+        text = f"The parents are of different architectures ({told}); {alike} of {every} tensors line up."
         fix = "Expect a working result only if these differ in name alone."
         yield Finding("warning", "architectures-differ", "", text, fix)
-    elif alike * 2 > len(every):
-        yield Finding("info", "same-architecture", "", f"Same architecture, {alike} of {len(every)} tensors line up.")
+    elif alike * 2 > every:
+        yield Finding("info", "same-architecture", "", f"Same architecture, {alike} of {every} tensors line up.")
+
+
+def _same(one: TensorFacts, other: TensorFacts | None) -> bool:
+    return other is not None and one.shape == other.shape
 
 
 def _kind(facts: ModelFacts) -> str:

@@ -86,5 +86,5 @@ def _main_dtype(steps: Sequence[Step]) -> str:
     """The dtype of most of the result's bytes."""
     bytes_of: dict[str, int] = {}
     for step in steps:
-        bytes_of[step.dtype] = bytes_of.get(step.dtype, 0) + nbytes(step)
+        bytes_of[step.dtype] = bytes_of.get(step.dtype, 0) + nbytes(step) * step.alike
     return max(bytes_of, key=lambda dtype: bytes_of[dtype])

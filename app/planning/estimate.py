@@ -59,7 +59,7 @@ def estimate(
     the cost model this one merges."""
     download = _download_bytes(plan)
     steps = [*plan.steps(), *_made_before(plan)]
-    merging = _FIXED_SECONDS + sum(_nanoseconds(step, threads) for step in steps) * 1e-9
+    merging = _FIXED_SECONDS + sum(_nanoseconds(step, threads) * step.alike for step in steps) * 1e-9
     seconds = merging * merge_factor + download / (download_rate or DOWNLOAD_RATE)
     output = plan.output_bytes + sum(len(text.encode()) for text in plan.texts.values())
     return Estimate(

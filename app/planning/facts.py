@@ -6,9 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.recipe.findings import Finding
+
+if TYPE_CHECKING:
+    from app.planning.folding import Folded
 
 DTYPE_BYTES: Mapping[str, int] = MappingProxyType(
     {
@@ -46,6 +49,16 @@ class TensorFacts:
         return self.end - self.begin
 
     @property
+    def alike(self) -> int:
+        """How many tensors it stands for; more than itself only in a check, where experts are folded."""
+        return 1
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Where it and those lie that it stands for."""
+        return (self.file,)
+
+    @property
     def stored(self) -> str:
         """The dtype its numbers are read in."""
         return self.dtype
@@ -78,7 +91,7 @@ class ModelFacts:
     folder); ``texts`` holds the small JSON and text files that were read (config.json is parsed into ``config``).
     ``adapter``: what is known of the adapter in ``ref``; ``config`` and ``tensors`` are then those of the model with
     the adapter on it, ``commit`` and ``files`` the model's own. ``remarks``: what people should know of how this was
-    read.
+    read. ``folded``: the tensors with one for each set of equals, None where all differ.
     """
 
     ref: str
@@ -94,19 +107,20 @@ class ModelFacts:
     downloads: int | None = None
     adapter: ModelFacts | None = None
     remarks: tuple[Finding, ...] = ()
+    folded: Folded | None = None
 
     @property
     def parameters(self) -> int:
-        return sum(tensor.elements for tensor in self.tensors.values())
+        return sum(tensor.elements * tensor.alike for tensor in self.tensors.values())
 
     @property
     def weight_files(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(tensor.file for tensor in self.tensors.values()))
+        return tuple(dict.fromkeys(file for tensor in self.tensors.values() for file in tensor.files))
 
     @property
     def dtypes(self) -> tuple[str, ...]:
         """The dtypes of its tensors, most elements first."""
         count: dict[str, int] = {}
         for tensor in self.tensors.values():
-            count[tensor.dtype] = count.get(tensor.dtype, 0) + tensor.elements
+            count[tensor.dtype] = count.get(tensor.dtype, 0) + tensor.elements * tensor.alike
         return tuple(sorted(count, key=lambda dtype: -count[dtype]))

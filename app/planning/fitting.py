@@ -17,14 +17,21 @@ def check_alike(parents: Parents, indices: Sequence[int], structure: Structure) 
     first, *others = indices
     findings = []
     for other in others:
-        mine, theirs = parents.facts[first].tensors.keys(), parents.facts[other].tensors.keys()
+        shared, mine, theirs = _counts(parents, first, other)
         layers = parents.structures[other].stacks.get(structure.main or "", 0)
         if structure.main is not None and 0 < layers != structure.layers:
             findings.append(_unequal(parents, first, other, structure.layers, layers))
-        elif len(mine & theirs) * 2 < max(len(mine), len(theirs)):
-            findings.append(_strangers(parents, first, other, len(mine & theirs), max(len(mine), len(theirs))))
+        elif shared * 2 < max(mine, theirs):
+            findings.append(_strangers(parents, first, other, shared, max(mine, theirs)))
     if findings:
         raise Refused(findings)
+
+
+def _counts(parents: Parents, first: int, other: int) -> tuple[int, int, int]:
+    """How many tensors two parents share by name, and how many each has."""
+    mine, theirs = parents.facts[first].tensors, parents.facts[other].tensors
+    shared = sum(tensor.alike for name, tensor in mine.items() if name in theirs)
+    return shared, sum(one.alike for one in mine.values()), sum(one.alike for one in theirs.values())
 
 
 def _unequal(parents: Parents, first: int, other: int, layers: int, theirs: int) -> Finding:
@@ -92,11 +99,12 @@ def _check_stackable(groups: Sequence[Group], structure: Structure, parents: Par
     first, *others = dict.fromkeys(parents.index(model) for group in groups for model in group.models())
     for other in others:
         mine, theirs = parents.facts[first].tensors, parents.facts[other].tensors
-        shared = mine.keys() & theirs.keys()
-        if len(shared) * 2 < min(len(mine), len(theirs)):
-            yield _strangers(parents, first, other, len(shared), min(len(mine), len(theirs)))
+        shared, *counts = _counts(parents, first, other)
+        if shared * 2 < min(counts):
+            yield _strangers(parents, first, other, shared, min(counts))
             continue
-        unlike = [name for name in shared if in_stack(name, structure) and mine[name].shape != theirs[name].shape]
+        stacked = (name for name in mine.keys() & theirs.keys() if in_stack(name, structure))
+        unlike = [name for name in stacked if mine[name].shape != theirs[name].shape]
         if unlike:
             name = min(unlike, key=structure.order)
             yield Finding(

@@ -119,13 +119,13 @@ def read_structure(facts: ModelFacts) -> Structure:
 
 def layer_stacks(facts: ModelFacts) -> dict[str, int]:
     """Prefix -> number of layers, for every numbered run of alike layers; most parameters first."""
-    suffixes: dict[str, dict[int, set[str]]] = {}
+    suffixes: dict[str, dict[int, dict[str, int]]] = {}
     elements: dict[str, int] = {}
     for name, tensor in facts.tensors.items():
         place = position(name)
         if place.layer is not None:
-            suffixes.setdefault(place.prefix, {}).setdefault(place.layer, set()).add(place.suffix)
-            elements[place.prefix] = elements.get(place.prefix, 0) + tensor.elements
+            suffixes.setdefault(place.prefix, {}).setdefault(place.layer, {})[place.suffix] = tensor.alike
+            elements[place.prefix] = elements.get(place.prefix, 0) + tensor.elements * tensor.alike
     found = [prefix for prefix, layers in suffixes.items() if _is_stack(layers)]
     found.sort(key=lambda prefix: (-elements[prefix], prefix))
     return {prefix: len(suffixes[prefix]) for prefix in found}
@@ -152,11 +152,12 @@ def config_parts(config: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], M
                 yield (key, inner), nested[key][inner]
 
 
-def _is_stack(layers: Mapping[int, set[str]]) -> bool:
+def _is_stack(layers: Mapping[int, Mapping[str, int]]) -> bool:
+    """``layers``: what follows the number in each layer's names, and how many tensors that is."""
     if set(layers) != set(range(len(layers))):
         return False
-    shared = set.intersection(*layers.values())
-    return bool(shared) and max(map(len, layers.values())) >= _FEWEST_SUFFIXES
+    shared = set.intersection(*map(set, layers.values()))
+    return bool(shared) and max(sum(layer.values()) for layer in layers.values()) >= _FEWEST_SUFFIXES
 
 
 def _ambiguous(facts: ModelFacts, stacks: Mapping[str, int], named: bool) -> bool:
@@ -170,7 +171,8 @@ def _ambiguous(facts: ModelFacts, stacks: Mapping[str, int], named: bool) -> boo
 
 
 def _elements(facts: ModelFacts, prefix: str) -> int:
-    return sum(tensor.elements for name, tensor in facts.tensors.items() if position(name).prefix == prefix)
+    tensors = (tensor for name, tensor in facts.tensors.items() if position(name).prefix == prefix)
+    return sum(tensor.elements * tensor.alike for tensor in tensors)
 
 
 def _parent(name: str, levels: int) -> str:

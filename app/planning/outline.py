@@ -18,7 +18,7 @@ from app.recipe.schema import Parameters, Recipe
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """One tensor of the result. ``base`` is set when the method treats it apart from ``members``. ``t`` is the place
-    on curves, ``scopes`` the parameters around the sources, narrow first."""
+    on curves, ``scopes`` the parameters around the sources, narrow first. ``alike``: how many tensors it stands for."""
 
     name: str
     members: tuple[Member, ...]
@@ -26,6 +26,7 @@ class Wanted:
     scopes: tuple[Parameters, ...]
     t: float
     layer: int | None
+    alike: int = 1
 
     @property
     def everyone(self) -> tuple[Member, ...]:
@@ -125,7 +126,7 @@ def _outside(group: Group, parents: Parents, structure: Structure, name: str, he
     t = OUTSIDE_LAYERS if place.layer is None else curve_position(place.layer, structure.stacks[place.prefix])
     if head_curve == "last" and place.layer is None and structure.after_layers(name):
         t = BEHIND_LAYERS
-    return Wanted(name, members, base, group.scopes, t, place.layer)
+    return Wanted(name, members, base, group.scopes, t, place.layer, _alike(parents, members, base))
 
 
 def _layer(group: Group, parents: Parents, stack: str, offset: int, layer: int) -> Iterator[Wanted]:
@@ -145,7 +146,14 @@ def _layer(group: Group, parents: Parents, stack: str, offset: int, layer: int) 
         base = None
         if group.base is not None:
             base = Member(parents.index(group.base[0]), place.at(group.base[1] + offset))
-        yield Wanted(place.at(layer), members, base, group.scopes, t, layer)
+        yield Wanted(place.at(layer), members, base, group.scopes, t, layer, _alike(parents, members, base))
+
+
+def _alike(parents: Parents, members: tuple[Member, ...], base: Member | None) -> int:
+    """How many tensors one stands for: parents are folded alike, so whoever has it tells."""
+    everyone = members if base is None else (*members, base)
+    found = (parents.facts[one.parent].tensors.get(one.name) for one in everyone)
+    return next((tensor.alike for tensor in found if tensor is not None), 1)
 
 
 def _origin(group: Group, parents: Parents, offset: int) -> tuple[int, int]:

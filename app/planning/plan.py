@@ -106,6 +106,11 @@ class Step:
         return self.inputs if self.base is None else (self.base, *self.inputs)
 
     @property
+    def alike(self) -> int:
+        """How many steps it stands for: more than itself only in a check, where experts are folded."""
+        return self.every_input[0].tensor.alike
+
+    @property
     def read(self) -> Iterator[Input]:
         """The tensors of parents that the step comes down to: its inputs, or what they are made of."""
         return (part for one in self.every_input for part in one.read)
@@ -135,6 +140,10 @@ class MadeTensor(TensorFacts):
     def made_by(self) -> Step:
         assert self.step is not None  # noqa: S101  dataclasses want a default behind those of the base class
         return self.step
+
+    @property
+    def alike(self) -> int:
+        return self.made_by.alike
 
     @property
     def plain(self) -> bool:
@@ -210,7 +219,7 @@ class Plan:
 
     @property
     def parameters(self) -> int:
-        return sum(prod(step.shape) for step in self.steps())
+        return sum(prod(step.shape) * step.alike for step in self.steps())
 
     @property
     def files_needed(self) -> tuple[tuple[int, str], ...]:
@@ -231,7 +240,7 @@ class Plan:
 
     def _files(self, parent: int, tensor: TensorFacts) -> Iterator[tuple[int, str]]:
         if not isinstance(tensor, AdaptedTensor):
-            yield parent, tensor.file
+            yield from ((parent, file) for file in tensor.files)
             return
         if tensor.own is not None:
             yield parent, tensor.file

@@ -16,18 +16,24 @@ _ENTRY = 100
 
 
 def lay_out(steps: Sequence[Step], shard_bytes: int, metadata: Mapping[str, str]) -> tuple[Shard, ...]:
-    """Fill shards in order; none is larger than ``shard_bytes`` unless it holds a single larger tensor."""
+    """Fill shards in order; none is larger than ``shard_bytes`` unless it holds a single larger tensor. Steps that
+    stand for several give shards without headers, whose sizes are right to a few bytes a tensor."""
     groups: list[list[Step]] = [[]]
     start = sum(len(json.dumps(text)) for text in (*metadata, *metadata.values())) + _ENTRY
-    size = start
+    sizes = [start]
     for step in steps:
         need = nbytes(step) + len(json.dumps(step.name)) + len(str(step.shape)) + _ENTRY
-        if groups[-1] and size + need > shard_bytes:
-            groups.append([])
-            size = start
-        groups[-1].append(step)
-        size += need
-    return tuple(_shard(group, _name(i, len(groups)), metadata) for i, group in enumerate(groups, start=1))
+        for number in range(step.alike):
+            if sizes[-1] > start and sizes[-1] + need > shard_bytes:
+                groups.append([])
+                sizes.append(start)
+            if number == 0:
+                groups[-1].append(step)
+            sizes[-1] += need
+    named = [(_name(i, len(groups)), group) for i, group in enumerate(groups, start=1)]
+    if any(step.alike > 1 for step in steps):
+        return tuple(Shard(name, b"", size, tuple(group), ()) for (name, group), size in zip(named, sizes, strict=True))
+    return tuple(_shard(group, name, metadata) for name, group in named)
 
 
 def write_index(shards: Sequence[Shard]) -> dict[str, str]:

@@ -149,7 +149,7 @@ def _cell(steps: list[Step], parents: int) -> Cell:
     sums = [0.0] * parents
     elements = 0
     for step in steps:
-        size = max(1, prod(step.shape))
+        size = max(1, prod(step.shape)) * step.alike
         elements += size
         for parent, share in spread(step):
             sums[parent] += share * size

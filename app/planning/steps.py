@@ -104,7 +104,7 @@ class StepMaker:
         first = parts[0]
         for part in parts[1:]:
             if part.tensor.shape != first.tensor.shape:
-                self.ledger.note(self._mismatch(first, part), wanted.name)
+                self.ledger.note(self._mismatch(first, part), wanted.name, wanted.alike)
                 return False
         return True
 
@@ -131,11 +131,11 @@ class StepMaker:
         if len(dtypes) > 1:
             text = f"{TENSORS}: stored as {' and '.join(sorted(dtypes))} in different parents."
             fix = "Use parents that store it alike."
-            self.ledger.note(Finding("error", "dtype-mismatch", "", text, fix), wanted.name)
+            self.ledger.note(Finding("error", "dtype-mismatch", "", text, fix), wanted.name, wanted.alike)
             return None
         if len(parts) > 1:
             text = f"{TENSORS}: no weights but fixed numbers, taken from {who}."
-            self.ledger.note(Finding("info", "not-merged", who, text), wanted.name)
+            self.ledger.note(Finding("info", "not-merged", who, text), wanted.name, wanted.alike)
         return self._single(wanted, parts[0])
 
     def _resolve_absence(self, wanted: Wanted, present: _Present) -> tuple[_Part | None, bool]:
@@ -191,7 +191,7 @@ class StepMaker:
     def _note(self, wanted: Wanted, level: str, code: str, parent: int, text: str) -> None:
         who = self.parents.name(parent)
         finding = Finding("info" if level == "info" else "warning", code, who, text.replace("{who}", who))
-        self.ledger.note(finding, wanted.name)
+        self.ledger.note(finding, wanted.name, wanted.alike)
 
     def _single(self, wanted: Wanted, part: _Part) -> Step:
         """One parent's tensor as it is, or only cast."""

@@ -45,7 +45,7 @@ def _values(
             text = f'{method.title} needs "{parameter.name}", but no rule gives a value for {TENSORS}{whose}.'
             fix = f"Add a last rule for {parameter.name} without a filter."
             place = f"parameters.{parameter.name}"
-            ledger.note(Finding("error", "missing-parameter", place, text, fix), wanted.name)
+            ledger.note(Finding("error", "missing-parameter", place, text, fix), wanted.name, wanted.alike)
     return MappingProxyType(values) if values else NO_VALUES
 
 
@@ -58,7 +58,7 @@ def check_values(
     if normalised is True and len(weights) == len(parents) and abs(sum(weights)) < _TINY:
         text = f"The weights for {TENSORS} add up to 0, and nothing can be divided by 0."
         fix = "Change a weight, or set the normalising off."
-        ledger.note(Finding("error", "weights-sum-to-zero", "parameters.weight", text, fix), wanted.name)
+        ledger.note(Finding("error", "weights-sum-to-zero", "parameters.weight", text, fix), wanted.name, wanted.alike)
     if method.name in ("della", "della_linear"):
         for who, values in parents:
             _check_chances(who, values, wanted, ledger)
@@ -70,4 +70,4 @@ def _check_chances(who: str, values: Values, wanted: Wanted, ledger: Ledger) -> 
     if 0 < density < 1 and not (epsilon < density and density + epsilon < 1):
         text = f"density {density:g} ± epsilon {epsilon:g} of {who} leaves the range from 0 to 1 (for {TENSORS})."
         fix = f"Set epsilon below {min(density, 1 - density):g}, or density to 1."
-        ledger.note(Finding("error", "density-and-epsilon", "parameters.epsilon", text, fix), wanted.name)
+        ledger.note(Finding("error", "density-and-epsilon", "parameters.epsilon", text, fix), wanted.name, wanted.alike)

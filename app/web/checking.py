@@ -24,7 +24,7 @@ def check(
     ``patience``: seconds to wait at most for how far apart the parents are; without it nobody asks. Never raises for
     what people can get wrong. Slow (it reads headers over the network): call it in a thread.
     """
-    checked = preflight(text, library, seed=seed)
+    checked = preflight(text, library, seed=seed, folded=True)
     if checked.estimate is None or checked.recipe is None:
         return checked
     beyond = (*_too_many_parameters(checked.estimate, settings), *_disk_full(checked.estimate, library, settings))

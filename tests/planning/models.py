@@ -53,6 +53,19 @@ def llama_shapes(layers: int = 4, hidden: int = 8, vocab: int = 32, head: bool =
     return shapes | ({"lm_head.weight": (vocab, hidden)} if head else {})
 
 
+def mixture_shapes(layers: int = 4, experts: int = 12, dense: int = 1) -> Shapes:
+    """The first ``dense`` layers have no experts, as in DeepSeek's models."""
+    shapes = llama_shapes(layers)
+    for layer in range(dense, layers):
+        at = f"model.layers.{layer}.mlp"
+        shapes = {name: shape for name, shape in shapes.items() if not name.startswith(f"{at}.")}
+        shapes[f"{at}.gate.weight"] = (experts, 8)
+        for expert in range(experts):
+            shapes |= {f"{at}.experts.{expert}.{x}_proj.weight": (16, 8) for x in ("gate", "up")}
+            shapes[f"{at}.experts.{expert}.down_proj.weight"] = (8, 16)
+    return shapes
+
+
 def llama_config(layers: int = 4, hidden: int = 8, vocab: int = 32, **more: Any) -> dict[str, Any]:
     return {
         "architectures": ["LlamaForCausalLM"],

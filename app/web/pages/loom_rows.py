@@ -65,24 +65,26 @@ def _lines(plan: Plan, name: str, layers: int) -> dict[int | None, list[float]]:
     """Parent (None for a parameter of the whole tensor) -> a value a layer; parents without one for every layer are
     left out."""
     sums: dict[int | None, dict[int, list[float]]] = {}
-    for layer, parent, value in _values(plan, name):
-        sums.setdefault(parent, {}).setdefault(layer, []).append(value)
+    for layer, parent, value, times in _values(plan, name):
+        so_far = sums.setdefault(parent, {}).setdefault(layer, [0.0, 0.0])
+        so_far[:] = so_far[0] + value * times, so_far[1] + times
     return {
-        parent: [sum(by_layer[layer]) / len(by_layer[layer]) for layer in range(layers)]
+        parent: [by_layer[layer][0] / by_layer[layer][1] for layer in range(layers)]
         for parent, by_layer in sums.items()
         if set(by_layer) >= set(range(layers))
     }
 
 
-def _values(plan: Plan, name: str) -> list[tuple[int, int | None, float]]:
-    found: list[tuple[int, int | None, float]] = []
+def _values(plan: Plan, name: str) -> list[tuple[int, int | None, float, int]]:
+    """(layer, parent, value, how many tensors have it)."""
+    found: list[tuple[int, int | None, float, int]] = []
     for step in plan.steps():
         if step.layer is None:
             continue
         if name in step.parameters:
-            found.append((step.layer, None, float(step.parameters[name])))
+            found.append((step.layer, None, float(step.parameters[name]), step.alike))
         found += [
-            (step.layer, one.parent, float(one.parameters[name]))
+            (step.layer, one.parent, float(one.parameters[name]), step.alike)
             for one in step.inputs
             if name in one.parameters and not isinstance(one.tensor, MadeTensor)  # which is no single parent's
         ]
