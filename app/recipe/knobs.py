@@ -6,7 +6,7 @@ number or a comma-separated curve, empty for nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -14,17 +14,21 @@ from types import MappingProxyType
 from app.recipe.catalogue import Method, Parameter
 from app.recipe.findings import Finding, Refused, refuse
 from app.recipe.parameters import read_setting
-from app.recipe.rules import LONGEST_FILTER, edit, is_for_all, texts
+from app.recipe.rules import LONGEST_FILTER, edit, hidden_by, is_for_all, put, texts
 from app.recipe.schema import EMPTY, Parameters, Rule, Setting, Source
 
 
 @dataclass(frozen=True, slots=True)
 class FilterField:
-    """The field for one filter of a knob."""
+    """The field for one filter of a knob. ``hidden_by``: the earlier filter that leaves nothing to it, ``""`` for the
+    rule for all tensors; ``first`` and ``last``: whether it cannot be moved up or down."""
 
     filter: str
     field: str
     text: str
+    hidden_by: str | None = None
+    first: bool = True
+    last: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +76,18 @@ def make_knob(parameter: Parameter, field: str, setting: Setting) -> Knob:
     shown = texts(setting)
     if parameter.kind == "boolean" and _ruled(setting):
         return Knob(parameter, field, "", None, ruled=True)
-    text = shown.pop("", "")
+    text = shown.get("", "")
     plain = next((rule.value for rule in setting if is_for_all(rule.filter)), None)
     value = plain if isinstance(plain, (bool, int, float)) else None
-    rules = tuple(FilterField(name, f"{field}|{name}", told) for name, told in shown.items())
-    return Knob(parameter, field, text, value, rules=rules)
+    return Knob(parameter, field, text, value, rules=tuple(_filter_fields(field, setting)))
+
+
+def _filter_fields(field: str, setting: Setting) -> Iterator[FilterField]:
+    shown = texts(setting)
+    for place, (name, text) in enumerate(shown.items()):
+        if name:
+            last = [*shown, ""][place + 1] == ""
+            yield FilterField(name, f"{field}|{name}", text, hidden_by(setting, name), place == 0, last)
 
 
 def apply_knobs(
@@ -121,6 +132,12 @@ def _read_field(field: str, parameter: Parameter, name: str, text: str) -> Rule 
         return None
     (rule,) = read_setting(pieces if len(pieces) > 1 else pieces[0], where, parameter)
     return Rule(rule.value, name or None)
+
+
+def put_rule(setting: Setting, parameter: Parameter, field: str, name: str, text: str) -> Setting:
+    """The setting with one more rule, for the tensors with ``name`` in their names. Raises Refused."""
+    rule = _read_field(field, parameter, name, text)
+    return setting if rule is None else put(setting, rule)
 
 
 def _ruled(setting: Setting) -> bool:

@@ -7,6 +7,7 @@ for all stands last.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 
 from app.recipe.schema import Rule, Setting
 
@@ -57,22 +58,36 @@ def edit(setting: Setting, fields: Mapping[str, str], read: Callable[[str, str],
         if shown.get(name, "") == text.strip():
             continue
         rule = read(name, text)
-        setting = _without(setting, name) if rule is None else _put(setting, rule)
+        setting = without(setting, name) if rule is None else put(setting, rule)
     return setting
 
 
-def _without(setting: Setting, name: str) -> Setting:
+def hidden_by(setting: Setting, name: str) -> str | None:
+    """The earlier filter that takes every tensor this one is for: ``""`` for a rule for all. None when it counts."""
+    before = takewhile(lambda one: one != name, texts(setting))
+    return next((one for one in before if one in name), None)
+
+
+def move(setting: Setting, name: str, by: int) -> Setting:
+    """With the rules of a filter before or behind their neighbours' (``by`` -1 or 1); at the ends they stay."""
+    names = list(texts(setting))
+    place = names.index(name)
+    names.insert(min(max(place + by, 0), len(names) - 1), names.pop(place))
+    return tuple(rule for one in names for rule in setting if key(rule.filter) == one)
+
+
+def without(setting: Setting, name: str) -> Setting:
     return tuple(rule for rule in setting if key(rule.filter) != name)
 
 
-def _put(setting: Setting, rule: Rule) -> Setting:
+def put(setting: Setting, rule: Rule) -> Setting:
     """With the rule in the place of its filter's first; in a place of its own if there is none, or none that counts."""
     name = key(rule.filter)
     place = next((index for index, one in enumerate(setting) if key(one.filter) == name), None)
     ends = next((index for index, one in enumerate(setting) if key(one.filter) == ""), len(setting))
     if place is not None and (place <= ends or name == ""):
         return (*setting[:place], Rule(rule.value, setting[place].filter), *setting[place + 1 :])
-    setting = _without(setting, name)
+    setting = without(setting, name)
     before = _place(setting, name)
     return (*setting[:before], rule, *setting[before:])
 

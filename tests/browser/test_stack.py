@@ -188,6 +188,30 @@ def test_from_a_blend_to_a_pattern_and_back(page: Page, app: Running) -> None:
     shot(page, "stack-pattern", full=True)
 
 
+def test_some_modules_of_a_block_get_a_value_of_their_own(page: Page, app: Running) -> None:
+    """The classic self-stack: the second copy's output projections begin at zero."""
+    open_recipe(page, app, SELF_STACK)
+    expect(page.locator("#name-parts option[value=down_proj]")).to_have_count(1)
+    upper = block(page, 2)
+    upper.get_by_text("Other values for some modules").click()
+    for name in ("down_proj", "o_proj"):
+        upper.get_by_label("Where the tensor's name has").fill(name)
+        upper.get_by_label("Value", exact=True).fill("0")
+        upper.get_by_role("button", name="Add").press("Enter")
+        expect(upper.get_by_label(f"scale for {name}")).to_have_value("0")
+        expect(upper.get_by_role("button", name="Add")).to_be_focused()
+        expect(upper.get_by_label("Where the tensor's name has")).to_have_value("")
+    expect(yaml(page)).to_contain_text("- filter: o_proj\n              value: 0.0")
+    upper.get_by_role("button", name="Ask later for o_proj").click()
+    expect(page.locator("#told")).to_have_text("Values for some modules changed.")
+    expect(page.locator("#findings .error")).to_have_count(0)
+    shot(page, "stack-values-of-modules")
+    upper.get_by_role("button", name="Remove the value for o_proj").click()
+    expect(upper.get_by_label("scale for o_proj")).to_have_count(0)
+    page.get_by_role("button", name="Undo").click()
+    expect(upper.get_by_label("scale for o_proj")).to_have_value("0")
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (360, "light"), (360, "dark")])
 def test_the_stack_fits_and_everybody_can_use_it(browser: Browser, app: Running, width: int, scheme: str) -> None:
     context = browser.new_context(
@@ -195,7 +219,8 @@ def test_the_stack_fits_and_everybody_can_use_it(browser: Browser, app: Running,
     )  # type: ignore[arg-type]
     page = context.new_page()
     open_recipe(page, app, BLENDS)
-    page.locator("#stack-patterns summary").click()
+    for place in page.locator("#stack details summary").all():
+        place.click()
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert wrong(page) == []
     shot(page, f"stack-{width}-{scheme}", full=True)

@@ -100,6 +100,7 @@ def _told(fields: Fields, draft: Draft) -> str:
         "up": "Moved up.",
         "down": "Moved down.",
         "base": "Base changed.",
+        "rule": "Values for some modules changed.",
         "fix": "Done. The remarks are checked anew.",
         "stack": told(fields.get("action", ""), draft.recipe),
         "yaml": f"{METHODS[draft.recipe.merge_method].title} of {len(draft.recipe.parents())} models.",

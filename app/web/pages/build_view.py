@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from app.drafts.models import SavedDraft
 from app.drafts.store import NOT_SAVED, Saved
 from app.planning.facts import ModelFacts
+from app.planning.name_parts import NamePart
 from app.preflight import Preflight
 from app.recipe.catalogue import Method
 from app.recipe.findings import Finding
@@ -17,7 +18,7 @@ from app.recipe.knobs import Knob
 from app.recipe.method_groups import method_groups, paper_link
 from app.recipe.presets import Preset, presets
 from app.recipe.schema import ModelRef, Recipe
-from app.web.pages.curve_desk import CurveDesk, curve_desk
+from app.web.pages.curve_desk import CurveDesk, curve_desk, plan_parts
 from app.web.pages.draft import Draft
 from app.web.pages.loom_rows import curve_picture, letters_of, loom_picture
 from app.web.pages.method_view import method_picture
@@ -47,9 +48,9 @@ class BuildPage:
     ``text`` is the recipe's YAML, the state of the page; ``waiting``: the models' headers are still to be read, a
     second request will; ``unsettled``: something is still being measured, and the page asks again; ``broken``: the YAML
     cannot be read, so there is no form; ``key`` makes a double click one job;
-    ``saved`` is the draft on this server that it is; ``offer`` one that an empty page offers to go on with.
     ``stream``: no Hub model is to be stored;
     ``parts`` are what filters may say about the tensors' names, empty while these are not known;
+    ``saved`` is the draft on this server that it is; ``offer`` one that an empty page offers to go on with.
     """
 
     text: str
@@ -72,14 +73,15 @@ class BuildPage:
     vectors: MethodPicture | None
     blocks: tuple[stack.Block, ...]
     stack: StackDesk
+    parts: tuple[NamePart, ...]
     dtype: str
     seed: str
     refusal: tuple[Finding, ...] = ()
     refusal_title: str = CANNOT_START
     told: str = ""
+    stream: bool = False
     saved: Saved = NOT_SAVED
     offer: SavedDraft | None = None
-    stream: bool = False
     fixes: Mapping[Finding, Sequence[Fix]] = field(default_factory=dict)
     method_groups: Sequence[tuple[str, list[Method]]] = field(default_factory=method_groups)
     starts: tuple[Preset, ...] = field(default_factory=presets)
@@ -166,13 +168,19 @@ def build_page(
         vectors=method_picture(form),
         blocks=stack.draw(recipe, {one.model: one.letter for one in form.parents}) if form.parents else (),
         stack=stack_desk(
-            recipe, form, draft.remembered.counts(recipe) | layer_counts(facts), checked.plan if checked else None
+            recipe,
+            form,
+            draft.remembered.counts(recipe) | layer_counts(facts),
+            checked.plan if checked else None,
+            draft.remembered.opened,
         ),
+        parts=plan_parts(checked.plan) if checked and checked.plan and recipe.slices else (),
         dtype=recipe.dtype or "",
         seed="" if recipe.seed is None else str(recipe.seed),
         refusal=refusal or draft.refused,
         refusal_title=CANNOT_START if refusal else CANNOT_DO,
         told=told,
+        stream=draft.remembered.stream,
         fixes=fixes(draft.text, findings),
     )
 
@@ -180,7 +188,6 @@ def build_page(
 def _telling(findings: tuple[Finding, ...], draft: Draft, form: FormView) -> tuple[Finding, ...]:
     """Nothing is wrong with a recipe in which nothing has been picked yet, or only the base."""
     if draft.broken:
-        stream=draft.remembered.stream,
         return findings
     if not form.parents:
         return ()

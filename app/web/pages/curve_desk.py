@@ -24,9 +24,11 @@ _FIRST = ("weight", "t", "scale")
 @dataclass(frozen=True, slots=True)
 class CurveDesk:
     """The editor beside a loom. ``data`` is JSON: the layers' places and the word before their numbers, the parameters
-    with their lines, the modules."""
+    with their lines, the modules, the loom's columns as x, width and the names in them. ``letters``: whose lines there
+    are."""
 
     data: str
+    letters: frozenset[str]
 
 
 def curve_desk(plan: Plan, form: FormView, beside: LoomPicture) -> CurveDesk | None:
@@ -34,6 +36,7 @@ def curve_desk(plan: Plan, form: FormView, beside: LoomPicture) -> CurveDesk | N
     parameters = _parameters(form)
     if not parameters or beside.layers < 2:
         return None
+    names = _columns(plan)
     said: dict[str, Any] = {
         "layers": beside.layers,
         "layer": _layer_word(plan),
@@ -42,9 +45,11 @@ def curve_desk(plan: Plan, form: FormView, beside: LoomPicture) -> CurveDesk | N
         "first": beside.spots[0],
         "last": beside.spots[-1],
         "parameters": parameters,
-        "modules": [_module(one) for one in _parts(plan)],
+        "modules": [_module(one) for one in plan_parts(plan)],
+        "columns": [[one.x, one.width, list(names[one.name])] for one in beside.columns],
     }
-    return CurveDesk(json.dumps(said, separators=(",", ":")))
+    letters = frozenset(line["letter"] for one in parameters for line in one["lines"])
+    return CurveDesk(json.dumps(said, separators=(",", ":")), letters - {""})
 
 
 def _module(part: NamePart) -> dict[str, Any]:
@@ -57,12 +62,18 @@ def _layer_word(plan: Plan) -> str:
     return f"{words.pop()}." if len(words) == 1 else ""
 
 
-def _parts(plan: Plan) -> tuple[NamePart, ...]:
+def plan_parts(plan: Plan) -> tuple[NamePart, ...]:
+    """What a filter may say about the tensors of a result's layers."""
+    return name_parts({column: tuple(names) for column, names in _columns(plan).items()})
+
+
+def _columns(plan: Plan) -> dict[str, dict[str, None]]:
+    """Column of the loom -> its tensors' names in a layer, without the layer's number."""
     columns: dict[str, dict[str, None]] = {}
     for step, (layer, column) in zip(plan.steps(), places(plan), strict=True):
         if layer is not None:
             columns.setdefault(column, {})[position(step.name).suffix] = None
-    return name_parts({column: tuple(names) for column, names in columns.items()})
+    return columns
 
 
 def _parameters(form: FormView) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from app.recipe import fixes, stack
+from app.recipe import filters, fixes, stack
 from app.recipe.edits import act
 from app.recipe.findings import Finding, Refused
 from app.recipe.form import apply
@@ -95,11 +95,15 @@ def _press(recipe: Recipe, action: str, fields: Fields) -> tuple[Recipe, tuple[F
     typed = fields.get("add", "")
     if action in ("apply", "check") and typed.strip():
         action = "add"  # Enter in the field for a model, where no script runs
+    elif action in ("apply", "check"):
+        action = filters.typed(fields) or action
     if action in ("", "apply", "check"):
         return recipe, ()
     try:
         if action.startswith("stack:"):
             return stack.act(recipe, _stack_action(action, fields), remembered(fields).counts(recipe)), ()
+        if action.startswith(filters.PREFIX):
+            return filters.act(recipe, action.removeprefix(filters.PREFIX), fields), ()
         return act(recipe, f"add:{typed_reference(typed)}" if action == "add" else action), ()
     except Refused as problem:
         return recipe, problem.findings

@@ -1,7 +1,7 @@
 """What the builder's form carries besides the recipe: how the parents were shown, how many layers they have, and
 whether to store Hub models.
 
-The fields: ``parent.N``, in the order of the cards, ``layers|owner/name``, and ``stream``.
+The fields: ``parent.N``, in the order of the cards, ``layers|owner/name``, ``stream``, and the button that was pressed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from app.recipe import filters
 from app.recipe.schema import ModelRef, Recipe
 from app.recipe.stack import LONGEST
 from app.web.pages.posted import Fields
@@ -21,11 +22,12 @@ STREAM = "stream"
 @dataclass(frozen=True, slots=True)
 class Remembered:
     """``order``: references as last shown. ``layers``: reference -> number of layers, as last looked up. ``stream``:
-    the switch for storing no Hub model is on."""
+    the switch for storing no Hub model is on. ``opened``: where some modules got a value of their own a moment ago."""
 
     order: tuple[str, ...] = ()
     layers: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     stream: bool = False
+    opened: str = ""
 
     def counts(self, recipe: Recipe) -> dict[ModelRef, int]:
         """The number of layers of the recipe's parents, as far as it is known."""
@@ -40,7 +42,8 @@ def remembered(fields: Fields) -> Remembered:
         for name, value in fields.items()
         if name.startswith(LAYERS) and value.isascii() and value.isdigit() and 0 < int(value[:6]) < LONGEST
     }
-    return Remembered(order, MappingProxyType(layers), STREAM in fields)
+    opened = filters.place_of(fields.get("action", ""))
+    return Remembered(order, MappingProxyType(layers), STREAM in fields, opened)
 
 
 def builder_address(draft: str, fields: Fields) -> str:

@@ -103,7 +103,8 @@ class PatternCard:
 class StackDesk:
     """``blocks`` from the top down; ``known``: reference and number of layers of the parents looked up so far;
     ``left_out``: what is missing below the first block and above the last; ``whole``: one block with all layers;
-    ``blends``: whether the method takes several sources a block."""
+    ``blends``: whether the method takes several sources a block; ``opened``: where some modules got a value of their
+    own a moment ago."""
 
     state: State
     threads: tuple[Thread, ...]
@@ -115,6 +116,7 @@ class StackDesk:
     whole: bool
     blends: bool
     patterns: tuple[PatternCard, ...]
+    opened: str = ""
 
 
 def layer_counts(facts: Mapping[ModelRef, ModelFacts]) -> dict[ModelRef, int]:
@@ -123,7 +125,9 @@ def layer_counts(facts: Mapping[ModelRef, ModelFacts]) -> dict[ModelRef, int]:
     return {model: count for model, count in told.items() if 0 < count < LONGEST}
 
 
-def stack_desk(recipe: Recipe, form: FormView, counts: Mapping[ModelRef, int], plan: Plan | None) -> StackDesk:
+def stack_desk(
+    recipe: Recipe, form: FormView, counts: Mapping[ModelRef, int], plan: Plan | None, opened: str = ""
+) -> StackDesk:
     threads = {
         parent.model: Thread(parent.index, str(parent.model), parent.letter, thread(parent.letter))
         for parent in form.parents
@@ -140,6 +144,7 @@ def stack_desk(recipe: Recipe, form: FormView, counts: Mapping[ModelRef, int], p
         whole=is_one_whole(recipe, counts),
         blends=form.method.max_parents != 1,
         patterns=_PATTERNS,
+        opened=opened,
     )
 
 

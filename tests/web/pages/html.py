@@ -80,7 +80,7 @@ def form_of(page: str, form_id: str) -> dict[str, str]:
         elif element.tag == "textarea" and name:
             fields[name] = element.text
         elif element.tag == "input" and name and (kind not in ("checkbox", "radio") or "checked" in element.attributes):
-            fields[name] = element.attributes.get("value", "on")
+            fields[name] = element.attributes.get("value", "on" if kind in ("checkbox", "radio") else "")
     return fields
 
 

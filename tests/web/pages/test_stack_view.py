@@ -65,6 +65,37 @@ def test_buttons_and_fields_without_a_script(online: TestClient) -> None:
     assert ranges(page)[2] == ("loom/prose", 0, 4)
 
 
+def test_values_for_some_modules_without_a_script(online: TestClient) -> None:
+    page = opened(online, STACK)
+    offered = {option.attributes["value"] for option in elements(one_list(page), "option")}
+    assert {"self_attn", "mlp", "o_proj", "down_proj"} <= offered, "as the tensors are called"
+    page = press(online, page, **{"rule.slice.0.0.name": "o_proj", "rule.slice.0.0.value": "0", "action": "apply"})
+    page = press(online, page, **{"rule.slice.1.0.name": "norm", "action": "rule:add:slice.1.0"})
+    fields = form_of(page, "build")
+    assert (fields["slice.0.0.scale|o_proj"], fields["slice.1.0.scale|norm"]) == ("0", "0.5")
+    page = press(online, page, action="rule:down:slice.1.0.scale|norm")
+    names = [name for name in form_of(page, "build") if name.startswith("slice.1.0.scale|")]
+    assert names == ["slice.1.0.scale|mlp", "slice.1.0.scale|norm"]
+    page = press(online, page, action="rule:drop:slice.1.0.scale|mlp")
+    text = form_of(page, "build")["recipe"]
+    assert "filter: mlp" not in text and "filter: norm" in text and "tokenizer" in text
+    refused = press(online, page, **{"rule.slice.0.0.name": "o_proj", "action": "rule:add:slice.0.0"})
+    assert "There is a value for &#34;o_proj&#34; already." in refused
+    assert form_of(refused, "build")["recipe"] == text
+
+
+def one_list(page: str) -> str:
+    """The names offered where a filter is typed."""
+    return page[page.index('<datalist id="name-parts">') : page.index("</datalist>")]
+
+
+def test_the_names_offered_follow_the_models(online: TestClient) -> None:
+    page = form_of(opened(online, STACK), "build")
+    answer = online.post("/build/check", data=page, headers=LIVE).text
+    assert "#name-parts" in targets(answer)
+    assert 'value="o_proj"' in answer
+
+
 def test_nobody_looks_at_a_model_to_edit_a_stack(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: object, **__: object) -> None:
         raise AssertionError("an edit must not wait for the Hub")
