@@ -16,6 +16,11 @@ class LowRank:
     ``up`` itself is added, scaled: a bias. ``transposed``: the parent's matrix is [inputs, outputs], so that the
     transpose is added. ``magnitude`` [outputs]: the length that each output's weights have in the end (DoRA, arXiv
     2402.09353).
+
+    ``experts``: the factors of so many matrices lie in one, as PEFT (``ParamWrapper``) has them: row e·rank + r of
+    ``down`` [experts·rank, inputs] and column r·experts + e of ``up`` [outputs, rank·experts] belong to expert e. The
+    parent's tensor is the matrix of ``expert``, or with three dimensions those of all experts, one after the other.
+    0 for the factors of a single matrix.
     """
 
     up: TensorFacts
@@ -23,6 +28,13 @@ class LowRank:
     down: TensorFacts | None = None
     transposed: bool = False
     magnitude: TensorFacts | None = None
+    experts: int = 0
+    expert: int = 0
+
+    @property
+    def rank(self) -> int:
+        """Columns of ``up`` that make a matrix; 1 for a bias."""
+        return 1 if self.down is None else self.down.shape[0] // max(1, self.experts)
 
     @property
     def tensors(self) -> Iterator[TensorFacts]:

@@ -25,12 +25,12 @@ _CANNOT: Mapping[str, str] = {
     "kasa_config": "also changes the base model (KaSA)",
     "layer_replication": "repeats layers of its base (layer_replication)",
     "monteclora_config": "draws its factors at random (MonteCLoRA)",
-    "target_parameters": "changes parameters that are not the weights of a linear layer (target_parameters)",
     "trainable_token_indices": "changes single tokens' rows (trainable_token_indices)",
     "use_bdlora": "has factors in blocks (BD-LoRA)",
     "use_qalora": "pools its inputs (QA-LoRA)",
 }
 """Settings that make more of an adapter than a sum of two matrices."""
+_PARAMETERS = "target_parameters"
 _CHANGED_BASE = ("pissa", "olora", "loftq", "corda", "lora_ga")
 """Ways to begin the training that change the base's own weights."""
 _KNOWN = frozenset(
@@ -39,8 +39,8 @@ _KNOWN = frozenset(
         "eva_config", "exclude_modules", "fan_in_fan_out", "inference_mode", "init_lora_weights", "layers_pattern",
         "layers_to_transform", "loftq_config", "lora_alpha", "lora_bias", "lora_dropout", "lora_ga_config",
         "megatron_config", "megatron_core", "modules_to_save", "peft_type", "peft_version", "qalora_group_size", "r",
-        "rank_pattern", "revision", "runtime_config", "target_modules", "task_type", "use_dora", "use_rslora",
-        "velora_config", "merge_weights", "enable_lora",
+        "rank_pattern", "revision", "runtime_config", "target_modules", _PARAMETERS, "task_type", "use_dora",
+        "use_rslora", "velora_config", "merge_weights", "enable_lora",
     }
 )  # fmt: skip
 _LITERAL = re.compile(r"\^?[\w.\\-]+\$?", re.ASCII)
@@ -53,7 +53,8 @@ _LARGEST_RANK = 65_536
 
 @dataclass(frozen=True)
 class AdapterSettings:
-    """``rank`` and ``alpha`` hold for modules that no pattern names."""
+    """``rank`` and ``alpha`` hold for modules that no pattern names. ``parameters``: ends of the names of parameters
+    that are changed though they are no linear layer's weight."""
 
     rank: int
     alpha: float
@@ -63,6 +64,7 @@ class AdapterSettings:
     transposed: bool
     keeps_tie: bool
     saved: tuple[str, ...]
+    parameters: tuple[str, ...]
     base: str | None
     strange: tuple[str, ...]
 
@@ -91,14 +93,20 @@ def made_for(facts: ModelFacts) -> str | None:
     return base if base and is_hub_id(base) else None
 
 
-def read_settings(facts: ModelFacts) -> AdapterSettings:
-    """The settings of an adapter. Raises Refused: unreadable, another kind than LoRA, or doing more than LoRA."""
+def read_settings(facts: ModelFacts, *, parameters: bool = False) -> AdapterSettings:
+    """The settings of an adapter. Raises Refused: unreadable, another kind than LoRA, or doing more than LoRA.
+
+    ``parameters``: whether the caller knows how factors of parameters lie in the file.
+    """
     where = facts.ref
     try:
         raw = load_object(facts.texts.get(ADAPTER_CONFIG, "").encode(errors="replace"), infinite=True)
     except BadJson as error:
         raise _bad(where, f"{ADAPTER_CONFIG} {error}.") from error
     findings = list(_unsupported(raw, where))
+    if raw.get(_PARAMETERS) and not parameters and not findings:
+        text = "This adapter changes parameters that are not the weights of a linear layer (target_parameters)."
+        findings.append(Finding("error", "adapter-unsupported", where, text, _USE_MERGED))
     if findings:
         raise Refused(findings)
     return AdapterSettings(
@@ -110,6 +118,7 @@ def read_settings(facts: ModelFacts) -> AdapterSettings:
         transposed=raw.get("fan_in_fan_out") is True,
         keeps_tie=raw.get("ensure_weight_tying") is True,
         saved=_words(raw.get("modules_to_save")),
+        parameters=_words(raw.get(_PARAMETERS)),
         base=_word(raw.get("base_model_name_or_path")),
         strange=tuple(short(key, 40) for key, value in raw.items() if value and key not in _KNOWN | _CANNOT.keys()),
     )

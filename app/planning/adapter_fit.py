@@ -13,6 +13,7 @@ from math import prod
 from app.planning.adapted import AdaptedTensor, LowRank
 from app.planning.adapter_config import AdapterSettings, read_settings
 from app.planning.adapter_names import Factors, Names, Sorted, sort_tensors
+from app.planning.adapter_parameters import Parameters, size
 from app.planning.facts import MERGEABLE, ModelFacts, TensorFacts
 from app.planning.module_names import EMBEDDINGS, HEAD, outside_layers
 from app.planning.parents import says_untied, token_embedding
@@ -36,7 +37,7 @@ class Fitted:
 
 def fit(model: ModelFacts, adapter: ModelFacts) -> Fitted:
     """Raises Refused with everything that does not fit."""
-    fitting = _Fitting(model, adapter, read_settings(adapter), sort_tensors(adapter.tensors.values()))
+    fitting = _Fitting(model, adapter, read_settings(adapter, parameters=True), sort_tensors(adapter.tensors.values()))
     tensors = fitting.tensors()
     if fitting.findings:
         raise Refused(_one_of_each(fitting.findings))
@@ -71,7 +72,10 @@ class _Fitting:
                 missing.append(tensor.name)
             else:
                 made[found or name] = self._replaced(found or name, own, tensor)
+        of_parameters = self._change_parameters(made, names)
         for module, factors in self.parts.factors.items():
+            if module in of_parameters:
+                continue
             name = names.find(f"{module}.weight") or f"{module}.weight"
             target = made.get(name) or self.model.tensors.get(name) or (tied if _is_head(name) else None)
             if target is None:
@@ -146,10 +150,19 @@ class _Fitting:
             return
         added = self._low_rank(target, module, factors, up, down, transposed)
         if added is not None:
-            instead = target.instead if isinstance(target, AdaptedTensor) else None
-            made[name] = AdaptedTensor(
-                name, target.dtype, target.shape, target.file, target.begin, target.end, instead, added
-            )
+            made[name] = _with(name, target, added)
+
+    def _change_parameters(self, made: dict[str, AdaptedTensor], names: Names) -> set[str]:
+        """The factors, by their names, that change parameters rather than linear layers."""
+        if not self.settings.parameters:
+            return set()
+        parameters = Parameters(self.model.tensors, names, self.settings, self._error)
+        modules = parameters.modules(self.parts.factors)
+        for module, factors in modules.items():
+            for part, added in parameters.changes(module, factors):
+                name = part.tensor.name
+                made[name] = _with(name, made.get(name) or part.tensor, added)
+        return {name for factors in modules.values() for name in factors}
 
     def _low_rank(
         self, target: TensorFacts, module: str, factors: Factors, up: TensorFacts, down: TensorFacts, transposed: bool
@@ -157,7 +170,7 @@ class _Fitting:
         """The change of one module; None, with a finding, when it does not fit."""
         rank, wanted = down.shape[0] if down.shape else 0, self.settings.rank_of(module)
         if len(up.shape) < 2 or len(down.shape) < 2 or up.shape[1] != rank or prod(up.shape[2:]) != 1 or not rank:
-            text = f"The factors of {module} do not fit each other: {_size(up.shape)} and {_size(down.shape)}."
+            text = f"The factors of {module} do not fit each other: {size(up.shape)} and {size(down.shape)}."
             self._error("adapter-shape", text, "The adapter is damaged: choose another version of it.")
             return None
         if rank != wanted:
@@ -189,11 +202,7 @@ class _Fitting:
             self._misfit(factors.bias.name, factors.bias.shape, target)
         else:
             scale = self.settings.scale(module, self.settings.rank_of(module))
-            instead = target.instead if isinstance(target, AdaptedTensor) else None
-            made[name] = AdaptedTensor(
-                name, target.dtype, target.shape, target.file, target.begin, target.end, instead,
-                LowRank(factors.bias, scale),
-            )  # fmt: skip
+            made[name] = _with(name, target, LowRank(factors.bias, scale))
 
     def _untie(self, made: dict[str, AdaptedTensor], tied: TensorFacts | None) -> dict[str, AdaptedTensor]:
         """Where embedding and head were one matrix and only one of them changes, both stand for themselves."""
@@ -223,13 +232,17 @@ class _Fitting:
             self._error("adapter-target-missing", text, _OTHER_BASE)
 
     def _misfit(self, name: str, shape: tuple[int, ...], target: TensorFacts) -> None:
-        text = (
-            f"{short(name)} is {_size(shape)}, but {short(target.name)} of {self.model.ref} is {_size(target.shape)}."
-        )
+        text = f"{short(name)} is {size(shape)}, but {short(target.name)} of {self.model.ref} is {size(target.shape)}."
         self._error("adapter-shape", text, _OTHER_BASE)
 
     def _error(self, code: str, text: str, fix: str) -> None:
         self.findings.append(Finding("error", code, self.adapter.ref, text, fix))
+
+
+def _with(name: str, target: TensorFacts, added: LowRank) -> AdaptedTensor:
+    """A tensor of the model, or one that the adapter has brought instead, with something on top."""
+    instead = target.instead if isinstance(target, AdaptedTensor) else None
+    return AdaptedTensor(name, target.dtype, target.shape, target.file, target.begin, target.end, instead, added)
 
 
 def _one_of_each(findings: Sequence[Finding]) -> Iterator[Finding]:
@@ -247,10 +260,6 @@ def _only_rows_differ(own: TensorFacts, other: TensorFacts) -> bool:
     """A matrix with a row for each token, of an adapter that added tokens."""
     tokens = outside_layers(own.name) in (EMBEDDINGS, HEAD)
     return tokens and len(own.shape) == len(other.shape) == 2 and own.shape[1] == other.shape[1]
-
-
-def _size(shape: Sequence[int]) -> str:
-    return " × ".join(map(str, shape)) if shape else "a single number"
 
 
 def _more(names: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from app.planning.adapted import AdaptedTensor, LowRank
+from app.planning.adapted import AdaptedTensor
 from app.planning.adapter_config import read_settings
 from app.planning.adapter_fit import fit
 from app.planning.carried import OF_TOKENIZER
@@ -61,7 +61,7 @@ def about_adapter(facts: ModelFacts) -> str:
     if facts.adapter is None:
         return ""
     changed = adapted(facts)
-    ranks = {_rank(one.added) for one in changed if one.added is not None and one.added.down is not None}
+    ranks = {one.added.rank for one in changed if one.added is not None and one.added.down is not None}
     touched = _modules(one for one in changed if one.added is not None)
     replaced = _modules(one for one in changed if one.added is None and one.instead is not None)
     dora = any(one.added is not None and one.added.magnitude is not None for one in changed)
@@ -82,7 +82,7 @@ def remarks(ref: str, facts: ModelFacts) -> Iterator[Finding]:
     """What is worth knowing about a model with an adapter that fits."""
     if facts.adapter is None:
         return
-    settings = read_settings(facts.adapter)
+    settings = read_settings(facts.adapter, parameters=True)
     if settings.strange:
         text = f"Settings of {facts.adapter.ref} that are not known here are left out of account: "
         fix = "If they change what the adapter adds, merge it with the tool that made it."
@@ -132,10 +132,6 @@ def _vocabulary(model: ModelFacts, adapter: ModelFacts) -> tuple[Mapping[str, st
     kept = [file for file in model.files if file.name not in OF_TOKENIZER]
     taken = [replace(file, of_adapter=True) for file in adapter.files if file.name in OF_TOKENIZER]
     return MappingProxyType(texts), (*kept, *taken)
-
-
-def _rank(added: LowRank) -> int:
-    return added.down.shape[0] if added.down is not None else 0
 
 
 def _untied(config: Mapping[str, Any]) -> dict[str, Any]:

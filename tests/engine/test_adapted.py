@@ -20,11 +20,12 @@ from worker.engine.adapted import _add_low_rank, add_low_rank
 from worker.engine.execute import execute
 from worker.engine.opened import Sources
 
-ROWS, COLUMNS, RANK, SCALE = 37, 211, 5, 0.75
+ROWS, COLUMNS, RANK, SCALE, EXPERTS = 37, 211, 5, 0.75, 11
 
 
 class Pair:
-    """A model ``w`` [37, 211], ``b`` [37], ``e`` [211, 37] and the factors of an adapter, on disk and in float64."""
+    """A model ``w`` [37, 211], ``b`` [37], ``e`` [211, 37], ``s`` [11, 37, 211] and ``t`` [11, 211, 37], and the
+    factors of an adapter, on disk and in float64."""
 
     def __init__(self, folder: Path, dtype: torch.dtype = torch.bfloat16) -> None:
         made = torch.Generator().manual_seed(3)
@@ -33,12 +34,15 @@ class Pair:
             return torch.randn(shape, generator=made)
 
         self.own = {"w": random(ROWS, COLUMNS).to(dtype), "b": random(ROWS).to(dtype), "e": random(COLUMNS, ROWS)}
+        self.own |= {"s": random(EXPERTS, ROWS, COLUMNS).to(dtype), "t": random(EXPERTS, COLUMNS, ROWS).to(dtype)}
         self.lora = {
             "A": random(RANK, COLUMNS).to(dtype),
             "B": random(ROWS, RANK).to(dtype),
             "m": random(ROWS).abs(),
             "shift": random(ROWS),
             "instead": random(ROWS, COLUMNS).half(),
+            "As": random(EXPERTS * RANK, COLUMNS).to(dtype),
+            "Bs": random(ROWS, RANK * EXPERTS).to(dtype),
         }
         self.folders = [folder / "model", folder / "lora"]
         self.model = save_parent(self.folders[0], self.own, "the model")
@@ -47,6 +51,10 @@ class Pair:
     def low_rank(self, transposed: bool = False, magnitude: bool = False) -> LowRank:
         part = self.adapter.tensors
         return LowRank(part["B"], SCALE, part["A"], transposed, part["m"] if magnitude else None)
+
+    def stacked(self, transposed: bool = False, expert: int = 0) -> LowRank:
+        part = self.adapter.tensors
+        return LowRank(part["Bs"], SCALE, part["As"], transposed, experts=EXPERTS, expert=expert)
 
     def tensor(self, name: str, added: LowRank | None, instead: bool = False) -> AdaptedTensor:
         own = self.model.tensors[name]
@@ -87,6 +95,23 @@ def test_to_a_transposed_matrix_its_transpose_is_added(pair: Pair, tmp_path: Pat
     close(got, pair.dense("e") + SCALE * (pair.dense("B") @ pair.dense("A")).T)
 
 
+def of_experts(pair: Pair) -> np.ndarray:
+    """What is added to the experts' matrices, [experts, outputs, inputs]: A's rows go by expert, then rank, B's columns
+    by rank, then expert."""
+    down = pair.dense("As").reshape(EXPERTS, RANK, COLUMNS)
+    up = pair.dense("Bs").reshape(ROWS, RANK, EXPERTS)
+    return SCALE * np.einsum("ore,eri->eoi", up, down)
+
+
+def test_each_experts_product_is_added(pair: Pair, tmp_path: Path):
+    close(pair.made(pair.tensor("s", pair.stacked()), tmp_path / "s"), pair.dense("s") + of_experts(pair))
+    turned = pair.made(pair.tensor("t", pair.stacked(transposed=True)), tmp_path / "t")
+    close(turned, pair.dense("t") + of_experts(pair).transpose(0, 2, 1))
+    for expert in (0, 7, EXPERTS - 1):
+        one = pair.made(pair.tensor("w", pair.stacked(expert=expert)), tmp_path / str(expert))
+        close(one, pair.dense("w") + of_experts(pair)[expert])
+
+
 @pytest.mark.parametrize("transposed", [False, True])
 def test_dora_gives_each_output_its_length(pair: Pair, tmp_path: Path, transposed: bool):
     """arXiv 2402.09353: m · (W + ΔW) / ‖W + ΔW‖, the norm taken over what goes into an output."""
@@ -117,11 +142,13 @@ def test_any_format_is_read(tmp_path: Path, dtype: torch.dtype):
     close(got, pair.dense("w") + SCALE * pair.dense("B") @ pair.dense("A"))
 
 
-@pytest.mark.parametrize("kind", ["plain", "transposed", "dora", "dora transposed", "bias"])
+@pytest.mark.parametrize("kind", ["plain", "transposed", "dora", "dora transposed", "bias", "experts", "turned"])
 def test_the_same_bits_however_it_is_cut(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str):
     transposed, dora = "transposed" in kind, "dora" in kind
     added = LowRank(pair.adapter.tensors["shift"], SCALE) if kind == "bias" else pair.low_rank(transposed, dora)
     tensor = pair.tensor("b" if kind == "bias" else "e" if transposed else "w", added)
+    if kind in ("experts", "turned"):
+        tensor = pair.tensor("s" if kind == "experts" else "t", pair.stacked(transposed=kind == "turned"))
     whole = pair.made(tensor, tmp_path / "whole", threads=1)
     monkeypatch.setattr(work, "SEGMENT", 1000)
     for threads in (1, 3):

@@ -5,6 +5,7 @@ The sum has the same bits however it is cut into pieces, so that threads, chunks
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from math import prod
 from threading import Lock
@@ -18,12 +19,14 @@ from worker.engine.sources import Source
 
 _BLOCK_ELEMENTS = 1 << 20
 """Elements in memory at a time where whole rows are looked at."""
+_EXPERTS_KEPT = 8
+"""Experts whose factor is kept: threads may be at several."""
 
 
 class AdaptedSource(Source):
     """Reads as F32. ``own``: the numbers the adapter goes on; ``parts``: the adapter's tensors, opened.
 
-    Holds one factor while the tensor is being made: rank × columns numbers.
+    Holds one factor while the tensor is being made, of a few experts where there are any: rank × columns numbers.
     """
 
     __slots__ = ("_change", "_columns", "_lengths", "_lock", "_own", "_parts", "_right", "_rows")
@@ -34,7 +37,7 @@ class AdaptedSource(Source):
         self._own, self._change, self._parts = own, change, parts
         self._rows, self._columns = _matrix(tensor, change)
         self._lock = Lock()
-        self._right: Array | None = None
+        self._right: OrderedDict[int, Array] = OrderedDict()
         self._lengths: Array | None = None
 
     def read(self, into: memoryview, start: int) -> None:
@@ -46,7 +49,8 @@ class AdaptedSource(Source):
 
     def release(self) -> None:
         with self._lock:
-            self._right = self._lengths = None
+            self._right.clear()
+            self._lengths = None
         for source in (self._own, *(self._parts[one] for one in self._change.tensors)):
             source.release()
 
@@ -55,35 +59,50 @@ class AdaptedSource(Source):
         raw = np.empty(out.size * self._own.itemsize, np.uint8)
         self._own.read(raw.data, start)
         out[:] = decode(raw, self._own.dtype)
+        size = max(1, self._rows * self._columns)
+        for matrix in range(start // size, -(-(start + out.size) // size)):
+            begin, end = max(start, matrix * size), min(start + out.size, (matrix + 1) * size)
+            self._add(out[begin - start : end - start], begin - matrix * size, self._change.expert + matrix)
+
+    def _add(self, out: Array, start: int, expert: int) -> None:
+        """s·BA on top of elements ``start``... of one matrix."""
         row = start // self._columns
         end = -(-(start + out.size) // self._columns)
         scale = np.float32(self._change.scale)
-        add_low_rank(out, start - row * self._columns, self._left(row, end), self._kept_right(), scale)
+        add_low_rank(out, start - row * self._columns, self._left(row, end, expert), self._kept_right(expert), scale)
 
-    def _left(self, row: int, end: int) -> Array:
+    def _left(self, row: int, end: int, expert: int) -> Array:
         """The factor that has a row for each of the matrix's: rows ``[row, end)``, fp32 [rows, rank]."""
-        down = self._change.down
+        down, rank = self._change.down, self._change.rank
         if down is None or not self._change.transposed:
-            rank = 1 if down is None else down.shape[0]
-            return _numbers(self._parts[self._change.up], row * rank, (end - row) * rank).reshape(end - row, rank)
-        source = self._parts[down]
-        lines = [_numbers(source, rank * self._rows + row, end - row) for rank in range(down.shape[0])]
+            return self._of_up(row, end, expert)
+        source, first = self._parts[down], expert * rank
+        lines = [_numbers(source, (first + line) * self._rows + row, end - row) for line in range(rank)]
         return np.ascontiguousarray(np.array(lines, np.float32).T)
 
-    def _kept_right(self) -> Array:
+    def _of_up(self, row: int, end: int, expert: int) -> Array:
+        """Rows of ``up`` as they belong to a matrix, fp32 [rows, rank]."""
+        experts, width = max(1, self._change.experts), self._change.rank * max(1, self._change.experts)
+        values = _numbers(self._parts[self._change.up], row * width, (end - row) * width)
+        return np.ascontiguousarray(values.reshape(end - row, width)[:, expert::experts])
+
+    def _kept_right(self, expert: int) -> Array:
         """The other factor, fp32 [rank, columns]."""
         with self._lock:
-            if self._right is None:
-                self._right = self._load_right()
-            return self._right
+            if expert not in self._right:
+                self._right[expert] = self._load_right(expert)
+                if len(self._right) > _EXPERTS_KEPT:
+                    self._right.popitem(last=False)
+            return self._right[expert]
 
-    def _load_right(self) -> Array:
+    def _load_right(self, expert: int) -> Array:
         change = self._change
         if change.down is None:
             return np.ones((1, 1), np.float32)
-        whole = change.up if change.transposed else change.down
-        values = _numbers(self._parts[whole], 0, whole.elements).reshape(whole.shape[0], -1)
-        return np.ascontiguousarray(values.T) if change.transposed else values
+        if change.transposed:
+            return np.ascontiguousarray(self._of_up(0, change.up.shape[0], expert).T)
+        size = change.rank * self._columns
+        return _numbers(self._parts[change.down], expert * size, size).reshape(change.rank, self._columns)
 
     def _stretch(self, out: Array, start: int) -> None:
         """Scale by what makes each output's weights as long as ``magnitude`` says."""
@@ -126,7 +145,9 @@ def adapted(tensor: AdaptedTensor, own: Source | None, parts: Mapping[TensorFact
 
 
 def _matrix(tensor: TensorFacts, change: LowRank) -> tuple[int, int]:
-    """Rows and columns of a tensor of any number of dimensions, as LoRA sees it."""
+    """Rows and columns of a tensor of any number of dimensions, as LoRA sees it; of one expert where it holds all."""
+    if change.experts and len(tensor.shape) == 3:
+        return tensor.shape[1], tensor.shape[2]
     rows = tensor.shape[0] if tensor.shape else 1
     return (tensor.elements, 1) if change.down is None else (rows, prod(tensor.shape[1:]))
 
