@@ -12,10 +12,12 @@ from starlette.types import ASGIApp
 from app.accounts.redact import hide_tokens_in_logs
 from app.settings import Settings
 from app.web import api_page, events
+from app.web.api import adapters as adapters_api
 from app.web.api import compare as compare_api
 from app.web.api import files, health, jobs, methods, models, recipes
 from app.web.errors import HANDLERS
 from app.web.limits import BodyLimit
+from app.web.pages import adapters as adapter_pages
 from app.web.pages import build as build_page
 from app.web.pages import compare as compare_pages
 from app.web.pages import drafts as draft_pages
@@ -41,10 +43,12 @@ ROUTERS: tuple[APIRouter, ...] = (
     jobs.router,  # /api/jobs, /api/jobs/{id}, .../cancel, .../upload
     files.router,  # /api/jobs/{id}/files/{name}
     compare_api.router,  # /api/compare, /api/compare/{id}, its tensors.csv and map.svg
+    adapters_api.router,  # /api/adapters, /api/adapters/check
     build_page.router,  # /, /build, /build/check, POST /jobs
     job_pages.router,  # /jobs, /jobs/{id} and its buttons
     model_pages.router,  # /models
     compare_pages.router,  # /compare, /compare/{id}
+    adapter_pages.router,  # /adapters and its buttons
     recipe_pages.router,  # /recipes
     shared_pages.router,  # /r, /r/{id}, /recipes/share, /recipes/family
     draft_pages.router,  # /drafts and their buttons

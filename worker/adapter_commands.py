@@ -8,15 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.recipe.findings import Finding, refuse
+from app.adapting.methods import METHODS
+from app.adapting.wanted import DENSITY, DTYPES, read_merge
+from app.recipe.findings import Finding
 from worker.arguments import numbers, share, whole
 
 if TYPE_CHECKING:
     from app.library.facts import Library
     from worker.bar import Bar
-
-METHODS = ("cat", "svd", "factor_linear", "linear", "task_arithmetic", "ties", "dare_linear", "dare_ties")
-DTYPES = ("float32", "bfloat16", "float16")
+    from worker.console import Console
+    from worker.lora.making import MadeAdapter
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,14 @@ def register(add: Add) -> None:
     one.add_argument("adapters", nargs="+", metavar="ADAPTER", help="a folder, local:root/name or a Hub id")
     one.add_argument("out", type=Path, metavar="OUT_DIR", help="new or empty folder for the result")
     one.add_argument(
-        "--method", choices=METHODS, default="svd",
+        "--method", choices=tuple(METHODS), default="svd",
         help="svd (the default): the best approximation of the weighted sum, exact without --rank; cat: the sum, "
         "exactly, with all ranks added; factor_linear: PEFT's linear, a sum of the factors; others: what they do to "
         "models, in the adapters' common space",
     )  # fmt: skip
     one.add_argument("--weights", type=numbers, metavar="W,W,...", help="one for each adapter; 1 without")
     one.add_argument("--rank", type=whole, help="the result's rank; as large as needed without")
-    one.add_argument("--density", type=share, default=0.5, help="what TIES and DARE keep; 0.5 without")
+    one.add_argument("--density", type=share, default=DENSITY, help="what TIES and DARE keep; 0.5 without")
     one.add_argument("--factor", type=float, default=1.0, help="multiplies the result (λ); 1 without")
     one.add_argument(
         "--normalize", action=argparse.BooleanOptionalAction,
@@ -68,61 +69,45 @@ def register(add: Add) -> None:
 
 def merge_adapters(asked: argparse.Namespace, library: Library, token: str | None, bar: Bar) -> Report:
     """Raises Refused or OSError."""
-    from worker.adapter_folders import Inputs, adapters_of, publish_adapter
-    from worker.lora.card import merged_card
-    from worker.lora.loaded import load_adapter
-    from worker.lora.merging import merge_adapters as merge
-    from worker.lora.methods import NORMALIZED, How
+    from worker.lora.making import merged
 
-    weights = asked.weights or (1.0,) * len(asked.adapters)
-    if len(weights) != len(asked.adapters):
-        text = f"There are {len(weights)} weights for {len(asked.adapters)} adapters."
-        raise refuse("wrong-number-of-weights", "--weights", text, "Give one for each adapter, in their order.")
-    normalize = asked.method in NORMALIZED if asked.normalize is None else asked.normalize
-    how = How(asked.method, weights, asked.rank, asked.density, asked.factor, normalize, asked.seed)
-    inputs = Inputs.of(adapters_of(asked.adapters, library, token))
-    folders = inputs.fetched(library, token, asked.out, bar)
-    loaded = [load_adapter(facts, folder) for facts, folder in zip(inputs.parents, folders, strict=True)]
-    made = merge(loaded, how, asked.dtype)
-    files = {**made.files, "README.md": merged_card(asked.out.name, inputs.parents, how).encode()}
-    manifest = publish_adapter(asked.out, files, {"method": asked.method, "weights": list(weights)}, inputs.parents)
-    ranks = sorted(set(made.ranks.values()))
-    rank = str(ranks[0]) if len(ranks) == 1 else f"{ranks[0]} to {ranks[-1]}"
-    lines = [f"{asked.out}: {len(made.ranks)} modules of rank {rank}, {manifest.size:,} bytes"]
-    least = min(made.kept, key=lambda name: made.kept[name])
-    if made.kept[least] < 1 - 1e-9:
-        lines.append(f"Of the exact result {made.kept[least]:.2%} is kept in {least}, and more elsewhere.")
-    return Report(
-        made.findings, tuple(lines), {"ranks": dict(made.ranks), "kept": dict(made.kept), **manifest.as_dict()}
-    )
+    wanted = read_merge(
+        asked.adapters, weights=asked.weights, method=asked.method, rank=asked.rank, density=asked.density,
+        factor=asked.factor, normalize=asked.normalize, seed=asked.seed, dtype=asked.dtype,
+    )  # fmt: skip
+    out, watch = _place(asked, bar)
+    return _kept(merged(wanted, library, watch, out, title=out.name, token=token), asked.out)
 
 
 def extract_lora(asked: argparse.Namespace, library: Library, token: str | None, bar: Bar) -> Report:
     """Raises Refused or OSError."""
-    from worker.adapter_folders import Inputs, models_of, opened, publish_adapter
-    from worker.lora.card import extracted_card
-    from worker.lora.extracting import Wish, extract
+    from worker.lora.extracting import Wish
+    from worker.lora.making import extracted, models_of
 
+    out, watch = _place(asked, bar)
     models = models_of((asked.tuned, asked.base), library, token)
-    inputs = Inputs.of(models.with_adapters)
-    folders = inputs.fetched(library, token, asked.out, bar)
-    tuned, base = models.facts
-    bar.begin("Extracting", sum(one.nbytes for one in tuned.tensors.values()))
     wish = Wish(asked.rank, asked.max_error, asked.seed, asked.dtype)
-    with opened(models, folders) as sources:
-        made = extract(tuned, base, sources, wish, bar.at)
-    files = {**made.files, "README.md": extracted_card(asked.out.name, tuned, base, asked.rank).encode()}
-    manifest = publish_adapter(asked.out, files, {"rank": asked.rank, "seed": asked.seed}, inputs.parents)
-    saved = f", {len(made.saved)} saved whole" if made.saved else ""
-    lines = [f"{asked.out}: LoRA on {len(made.ranks)} modules{saved}, {manifest.size:,} bytes"]
-    if made.kept:
-        least = min(made.kept, key=lambda name: made.kept[name])
-        middle = sorted(made.kept.values())[len(made.kept) // 2]
-        lines.append(
-            f"Kept of a module's change: half have {middle:.1%} or more; least {made.kept[least]:.1%}, {least}."
-        )
+    return _kept(extracted(models, wish, library, watch, out, title=out.name, token=token), asked.out)
+
+
+def _place(asked: argparse.Namespace, bar: Bar) -> tuple[Path, Console]:
+    """The folder of the result, and who looks on. Raises Refused when the folder is taken."""
+    from worker.console import Console, must_be_free, unfinished_folder
+
+    out = asked.out.resolve()
+    must_be_free(out)
+    return out, Console(unfinished_folder(out), bar, [])
+
+
+def _kept(made: MadeAdapter, out: Path) -> Report:
+    from worker.console import unfinished_folder
+    from worker.lora.making import keep
+
+    final = out.resolve()
+    manifest = keep(made, unfinished_folder(final), final)
+    lines = (f"{out}: {made.lines[0].removesuffix('.')}, {manifest.size:,} bytes", *made.lines[1:])
     data = {"ranks": dict(made.ranks), "kept": dict(made.kept), "saved": list(made.saved), **manifest.as_dict()}
-    return Report(made.findings, tuple(lines), data)
+    return Report(tuple(one for one in made.findings if one.level != "info"), lines, data)
 
 
 def _common(parser: argparse.ArgumentParser) -> None:

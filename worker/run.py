@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from app.accounts.vault import Vault
+from app.adapting.wanted import WantedMerge
 from app.comparing.wanted import Wanted
 from app.db import Sessions, make_engine, sessions
 from app.jobs.claim import Claim, LeaseLost
@@ -23,9 +24,10 @@ from app.library.facts import Library
 from app.recipe.findings import Finding, Refused
 from app.settings import Settings
 from app.storage.comparisons import Comparisons
-from app.storage.local import LocalArtifacts
+from app.storage.local import LocalArtifacts, read_manifest
 from worker.compare.compare import compare
 from worker.explain import explain
+from worker.lora.making import MadeAdapter, keep, merged
 from worker.open_library import open_library
 from worker.runner import Cancelled, HandedBack, Runner
 from worker.steps.checkpoint import Order, make_checkpoint
@@ -80,7 +82,7 @@ class Workplace:
     def discard(self, job: Job) -> None:
         """Remove what a job has made so far."""
         shutil.rmtree(self.work(job), ignore_errors=True)
-        if job.kind == "merge":
+        if job.makes_files:
             self.artifacts.delete(job.id)
         elif job.kind == "compare":
             self.comparisons.delete(job.id)
@@ -146,7 +148,7 @@ def _merge(claim: Claim, runner: Runner, place: Workplace) -> Mapping[str, Any]:
         final=place.settings.artifacts / job.id,
         title=job.title,
         seed=job.seed,
-        token=place.vault.get(job.token_id) if job.token_id else None,
+        token=_token(job, place),
         device=str(job.params.get("device") or "cpu"),
         asked=job.recipe,
         stream=bool(job.params.get("stream")),
@@ -164,13 +166,38 @@ def _upload(claim: Claim, runner: Runner, place: Workplace) -> Mapping[str, Any]
 
 def _compare(claim: Claim, runner: Runner, place: Workplace) -> Mapping[str, Any]:
     job = claim.job
-    token = place.vault.get(job.token_id) if job.token_id else None
-    comparison = compare(Wanted.of_params(job.params), place.library, runner, token=token)
+    comparison = compare(Wanted.of_params(job.params), place.library, runner, token=_token(job, place))
     runner.enter("keeping", "Keeping the numbers.")
     place.comparisons.put(job.id, comparison)
     return {"tensors": len(comparison.tensors)}
 
 
+def _merge_adapters(claim: Claim, runner: Runner, place: Workplace) -> Mapping[str, Any]:
+    job = claim.job
+    wanted, token = WantedMerge.of_params(job.params), _token(job, place)
+    return _adapter(job, runner, place, lambda out: merged(
+        wanted, place.library, runner, out, title=job.title, token=token
+    ))  # fmt: skip
+
+
+def _adapter(job: Job, runner: Runner, place: Workplace, make: Callable[[Path], MadeAdapter]) -> Mapping[str, Any]:
+    """``make`` gets the folder of the result. An attempt that ended between publishing and this is not done again."""
+    final = place.settings.artifacts / job.id
+    manifest = read_manifest(final)
+    if manifest is None:
+        made = make(final)
+        runner.enter("finalising", "Publishing the result.")
+        for line in made.lines:
+            runner.log(line)
+        runner.check()
+        manifest = keep(made, place.work(job), final)
+    return {"bytes": manifest.size, "files": len(manifest.files)}
+
+
+def _token(job: Job, place: Workplace) -> str | None:
+    return place.vault.get(job.token_id) if job.token_id else None
+
+
 WORK: Mapping[str, Callable[[Claim, Runner, Workplace], Mapping[str, Any]]] = MappingProxyType(
-    {"merge": _merge, "upload": _upload, "compare": _compare}
+    {"merge": _merge, "upload": _upload, "compare": _compare, "merge-adapters": _merge_adapters}
 )

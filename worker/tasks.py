@@ -25,6 +25,16 @@ def compare(self: Any, job_id: str) -> None:
     _run(self, job_id)
 
 
+@celery.task(name="merge-adapters", bind=True)
+def merge_adapters(self: Any, job_id: str) -> None:
+    _run(self, job_id)
+
+
+@celery.task(name="extract-lora", bind=True)
+def extract_lora(self: Any, job_id: str) -> None:
+    _run(self, job_id)
+
+
 def _run(task: Any, job_id: str) -> None:
     from worker.run import Workplace, run_job
 

@@ -16,7 +16,7 @@ from app.jobs.states import ENDED
 
 
 class Job(Base):
-    """One run of something: a merge, the upload of a finished one, or a comparison of weights."""
+    """One run of something: a merge, an adapter in the making, the upload of a finished one, or a comparison."""
 
     __tablename__ = "job"
     __table_args__ = (
@@ -28,7 +28,7 @@ class Job(Base):
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     """128 random bits as hex: whoever does not know it cannot guess it."""
     kind: Mapped[str] = mapped_column(String(16))
-    """``merge``, ``upload`` or ``compare``; also the name of its task."""
+    """``merge``, ``upload``, ``compare``, ``merge-adapters`` or ``extract-lora``; also the name of its task."""
     state: Mapped[str] = mapped_column(String(16), default="queued")
     stage: Mapped[str | None] = mapped_column(String(16))
     """Fenced. What it is doing, or did last: see ``STAGES``."""
@@ -44,9 +44,9 @@ class Job(Base):
     seed: Mapped[int] = mapped_column(BigInteger, default=0)
     params: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     """For a merge ``{"device", "stream"}``, for an upload ``{"repo", "private"}``, for a comparison
-    ``Wanted.as_params()``."""
+    and for adapters ``as_params()`` of what is wanted."""
     source_job: Mapped[str | None] = mapped_column(ForeignKey("job.id"))
-    """The merge whose artifact an upload takes."""
+    """The job whose artifact an upload takes."""
     token_id: Mapped[str | None] = mapped_column(String(32))
     """The Hub token to use, in the vault; gone when the job has ended."""
     idempotency_key: Mapped[str | None] = mapped_column(String(200), unique=True)
@@ -70,7 +70,7 @@ class Job(Base):
     error: Mapped[list[dict[str, str]] | None] = mapped_column(JSON(none_as_null=True))
     """Findings, as dicts, when it has failed."""
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    """For a merge ``{"bytes", "files"}``, for an upload ``{"url", "commit"}``, for a comparison ``{"tensors"}``."""
+    """For an artifact ``{"bytes", "files"}``, for an upload ``{"url", "commit"}``, for a comparison ``{"tensors"}``."""
 
     worker: Mapped[str | None] = mapped_column(String(200))
     pid: Mapped[int | None] = mapped_column()
@@ -93,13 +93,27 @@ class Job(Base):
     def ended(self) -> bool:
         return self.state in ENDED
 
+    @property
+    def makes_files(self) -> bool:
+        """Whether it leaves an artifact when it succeeds."""
+        return self.kind in MAKE_FILES
+
+    @property
+    def makes_adapter(self) -> bool:
+        return self.kind in MAKE_ADAPTERS
+
 
 STAGES = {
     "merge": ("checking", "downloading", "merging", "verifying", "finalising"),
     "upload": ("uploading",),
     "compare": ("checking", "downloading", "comparing", "keeping"),
+    "merge-adapters": ("checking", "downloading", "merging", "finalising"),
+    "extract-lora": ("checking", "downloading", "extracting", "finalising"),
 }
 """What a job of each kind goes through, in order."""
+MAKE_ADAPTERS = ("merge-adapters", "extract-lora")
+MAKE_FILES = ("merge", *MAKE_ADAPTERS)
+"""Kinds of jobs with an artifact as their result."""
 
 
 class JobShard(Base):

@@ -10,13 +10,14 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from redis import Redis, RedisError
 
+from app.jobs.models import MAKE_FILES
 from app.jobs.redis_urls import broker_url
 from app.jobs.store import Store
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
 
-QUEUES: Mapping[str, str] = MappingProxyType({"merge": "merge", "upload": "io", "compare": "io"})
+QUEUES: Mapping[str, str] = MappingProxyType({**dict.fromkeys(MAKE_FILES, "merge"), "upload": "io", "compare": "io"})
 """Kind of job -> queue. Uploads and samples wait for the network, merges for the machine: neither holds up the other.
 """
 

@@ -12,13 +12,13 @@ from sqlalchemy import and_, case, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.db import Sessions
-from app.jobs.models import Job, JobEvent, JobShard, Worker
+from app.jobs.models import MAKE_FILES, Job, JobEvent, JobShard, Worker
 from app.jobs.states import after, before
 
 Clock = Callable[[], float]
 """Unix seconds. All hosts that share a database must agree on the time to within a few seconds."""
 
-RETRIED = ("merge", "compare")
+RETRIED = (*MAKE_FILES, "compare")
 """Kinds of jobs that may be tried again: an upload's token is gone by then."""
 FRESH_SECONDS = 45.0
 """A worker that has not been seen for longer counts as gone."""

@@ -65,10 +65,12 @@ class Pick:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """The best method first; empty where none can be advised. ``note`` says what to mind, or what to do instead."""
+    """The best method first; empty where none can be advised. ``note`` says what to mind, or what to do instead,
+    ``adapters`` what an adapter as the result is good for."""
 
     picks: tuple[Pick, ...]
     note: str = ""
+    adapters: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,10 @@ _STRANGERS = (
 _FIND_BASE = (
     "Look for base_model on the models' pages, or add them to the builder: its checks look for a common ancestor."
 )
+_ONE_ADAPTER = (
+    "The adapters can also become one adapter, a small file that goes on the same model. The model is not even needed "
+    "for it, so it takes seconds; sums are exact."
+)
 
 RULES = (
     Rule("adapters", ANY, "stack", Advice(
@@ -114,12 +120,12 @@ RULES = (
     Rule("one", ANY, ANY, Advice((), "One model alone can only be stacked. Find its base or a second fine-tune.")),
     Rule("adapters", "shared", "blend", Advice(
         (Pick("linear", "Each model+adapter is a parent; their average halves what each adapter does."),),
-        "Write every parent as model+adapter with the same model.",
+        "Write every parent as model+adapter with the same model.", _ONE_ADAPTER,
     )),
     Rule("adapters", "shared", "combine", Advice(
         (Pick("task_arithmetic", "An adapter is a change from its base already; changes of different skills add up."),
          Pick("ties", "If they disturb each other: it keeps the largest changes and settles conflicts by vote.")),
-        "Write every parent as model+adapter; the model itself is the base.",
+        "Write every parent as model+adapter; the model itself is the base.", _ONE_ADAPTER,
     )),
     Rule("adapters", "shared", "carry", Advice(
         (Pick("transfer", "The adapter's change goes onto your model, as strongly as you say."),),

@@ -12,7 +12,7 @@ from app.web.rendering import moment
 
 def artifact_files(job: Job, artifacts: Artifacts) -> tuple[ArtifactFile, ...] | None:
     """The files of a job's checkpoint; None when there is none (yet, or any more)."""
-    manifest = artifacts.manifest(job.id) if job.kind == "merge" and job.state == "succeeded" else None
+    manifest = artifacts.manifest(job.id) if job.makes_files and job.state == "succeeded" else None
     return manifest.files if manifest else None
 
 

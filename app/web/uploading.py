@@ -1,4 +1,4 @@
-"""Handing in the upload of a finished merge to the Hub."""
+"""Handing in the upload of a finished job's files to the Hub."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TOKEN = re.compile(r"[\x21-\x7e]{8,500}")
 def submit_upload(
     services: Services, source: Job, *, repo: str, token: str, private: bool = True, key: str | None = None
 ) -> Job:
-    """Queue the upload of a merge's checkpoint to the repository ``owner/name``.
+    """Queue the upload of a job's files to the repository ``owner/name``.
 
     The token goes into the vault and nowhere else. Raises Refused for a bad name or token, Failed (409) when there is
     nothing to upload or the same upload is under way.
@@ -31,7 +31,7 @@ def submit_upload(
     if not _TOKEN.fullmatch(token):
         text = "This is not a Hub token."
         raise refuse("bad-token", "token", text, "Make one with write access in your Hub settings, and paste it whole.")
-    if source.kind != "merge" or source.state != "succeeded" or services.artifacts.manifest(source.id) is None:
+    if not source.makes_files or source.state != "succeeded" or services.artifacts.manifest(source.id) is None:
         text = "There is no finished checkpoint to upload."
         raise Failed(409, Finding("error", "nothing-to-upload", "", text, "Wait until the merge has succeeded."))
     if key is None and _under_way(services, source, repo):

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, s
 from tests.support import chromium
 from tests.support.hub import StandInHub
 from tests.support.hub_state import User
-from tests.support.real_models import RealModels, prepare
+from tests.support.real_models import ADAPTERS, RealModels, prepare
 from tests.support.tiny_models import make_tiny
 
 SHOTS = Path(__file__).resolve().parents[2] / "screenshots"
@@ -52,7 +52,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandInHub]:
 
 @pytest.fixture(scope="session")
 def app(real: RealModels, hub: StandInHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    yield from start(tmp_path_factory.mktemp("app"), {"models": real.base.parent}, hub.endpoint)
+    yield from start(tmp_path_factory.mktemp("app"), {"models": real.base.parent, "adapters": ADAPTERS}, hub.endpoint)
 
 
 def start(folder: Path, roots: dict[str, Path], hub_endpoint: str) -> Iterator[Running]:

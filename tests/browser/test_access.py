@@ -49,6 +49,7 @@ def pages(app: Running) -> dict[str, str]:
         "job": f"/jobs/{job}",
         "models": "/models",
         "compare": "/compare?model=weavers/tiny-chat&model=weavers/tiny-code&base=weavers/tiny-base",
+        "adapters": "/adapters?adapter=local:adapters/python&adapter=local:adapters/scripture&method=ties",
         "model": "/models/view?ref=weavers/tiny-base",
         "recipes": "/recipes",
         "shared": shared,

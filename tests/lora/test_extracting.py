@@ -19,9 +19,9 @@ from tests.support.adapters import factors, product, write_adapter
 from tests.support.checkpoints import read_tensors, write_json, write_weights
 from tests.support.quiet import Quiet
 from tests.support.tiny_models import make_tiny
-from worker.adapter_folders import models_of, opened
 from worker.lora.extracting import Extracted, Wish, extract
 from worker.lora.low_rank import factor
+from worker.lora.making import models_of, opened
 from worker.steps.checkpoint import Order, make_checkpoint
 
 PREFIX = "base_model.model."

@@ -20,7 +20,16 @@ def finished_job(database: Sessions, settings: Settings, files: Mapping[str, byt
     job, _ = store.submit(NewJob("merge", recipe="merge_method: linear", title="Linear of a, b"))
     claim = Claim.take(database, job.id, worker="w", pid=1, lease=600)
     assert claim is not None
-    folder = settings.artifacts / job.id
+    keep_files(settings, job.id, files, **about)
+    assert claim.succeed({"bytes": sum(map(len, files.values())), "files": len(files)})
+    done = store.get(job.id)
+    assert done is not None
+    return done
+
+
+def keep_files(settings: Settings, job_id: str, files: Mapping[str, bytes], **about: Any) -> None:
+    """An artifact of these files; ``about``: what else its manifest tells."""
+    folder = settings.artifacts / job_id
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,7 +39,3 @@ def finished_job(database: Sessions, settings: Settings, files: Mapping[str, byt
         for name, content in files.items()
     ]
     (folder / "MANIFEST.json").write_text(json.dumps({**about, "files": listed}))
-    assert claim.succeed({"bytes": sum(map(len, files.values())), "files": len(files)})
-    done = store.get(job.id)
-    assert done is not None
-    return done

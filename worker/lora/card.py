@@ -7,12 +7,12 @@ from typing import Any
 
 import yaml
 
+from app.adapting.wanted import How
 from app.planning.adapter_config import read_settings
 from app.planning.card import is_on_hub, plain
 from app.planning.facts import ModelFacts
 from app.planning.licences import common_licence
 from app.recipe.references import is_hub_id, parse_reference
-from worker.lora.methods import How
 
 _LIMITS = (
     "This adapter was not trained after it was made, and nothing is claimed here about what it can do: try it on your "

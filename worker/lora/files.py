@@ -95,13 +95,12 @@ def target_modules(modules: Sequence[str], everybody: Sequence[str]) -> list[str
 
 def _encoded(array: Array, kind: str, name: str) -> bytes:
     """Rounded once to nearest even."""
-    values = np.ascontiguousarray(array, np.float32)
+    with np.errstate(over="ignore"):
+        out = np.ascontiguousarray(array, np.float16 if kind == "F16" else np.float32)
+    if not np.isfinite(out).all():
+        raise refuse("not-finite", name, f"{name} holds values too large for {kind}.", "Ask for float32.")
     if kind == "BF16":
-        bits = values.view(np.uint32)
+        bits = out.view(np.uint32)
         bits = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
         return bits.astype(np.uint16).tobytes()
-    with np.errstate(over="ignore"):
-        out = np.ascontiguousarray(array, {"F16": np.float16, "F32": np.float32, "F64": np.float64}[kind])
-    if not np.isfinite(out).all():
-        raise refuse("not-finite", name, f"{name} holds values too large for {kind}.", "Ask for --dtype float32.")
     return out.tobytes()

@@ -9,15 +9,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from app.planning.adapter_config import ADAPTER_CONFIG, read_settings
-from app.planning.adapter_names import Factors, sort_tensors
+from app.adapting.sketch import AdapterSketch, sketch
 from app.planning.facts import ModelFacts, TensorFacts
-from app.planning.strict_json import load_object, short
+from app.planning.strict_json import short
 from app.recipe.findings import Finding, Refused
 from worker.engine.dtypes import Array, decode
 from worker.engine.sources import Source, SourceFile
-
-_ON_MODELS = "Merge it as a parent instead: base+adapter in a recipe. The result is then a whole model."
 
 
 @dataclass(frozen=True)
@@ -40,34 +37,28 @@ class LoraModule:
 
 @dataclass(frozen=True)
 class Adapter:
-    """``modules`` by their names, without PEFT's prefix. ``settings``: adapter_config.json as it stands."""
+    """``modules`` by their names, without PEFT's prefix. ``sketch``: what its header tells."""
 
-    ref: str
+    sketch: AdapterSketch
     modules: Mapping[str, LoraModule]
-    settings: Mapping[str, Any]
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """adapter_config.json as it stands."""
+        return self.sketch.raw
 
 
 def load_adapter(facts: ModelFacts, folder: Path) -> Adapter:
-    """Raises Refused for an adapter that is more than products of two matrices (DoRA, biases, saved modules)."""
-    known = read_settings(facts)
-    parts = sort_tensors(facts.tensors.values())
-    findings = list(_more_than_products(facts.ref, parts.factors, [*parts.whole, *parts.unknown]))
-    if findings:
-        raise Refused(findings)
+    """Raises Refused for an adapter that is damaged, or more than products of two matrices (DoRA, biases, saved
+    modules)."""
+    seen = sketch(facts)
     modules = {}
     with _Reader(facts, folder) as reader:
-        for name, factors in parts.factors.items():
-            if factors.up is None or factors.down is None:
-                raise Refused(_bad(facts.ref, f"{short(name)} lacks one of its two factors."))
-            up, down = reader.read(factors.up), reader.read(factors.down)
-            rank = down.shape[0]
-            if up.ndim < 2 or down.ndim < 2 or up.shape[1] != rank or up.size != up.shape[0] * rank:
-                raise Refused(_bad(facts.ref, f"The two factors of {short(name)} do not fit each other."))
-            scale = known.scale(name, rank)
-            modules[name] = LoraModule(
-                up.reshape(-1, rank), down.reshape(rank, -1), scale, down.shape[1:], factors.embedding
-            )
-    return Adapter(facts.ref, modules, load_object(facts.texts[ADAPTER_CONFIG].encode(), infinite=True))
+        for name, one in seen.modules.items():
+            up, down = reader.read(one.up), reader.read(one.down)
+            up, down = up.reshape(-1, one.rank), down.reshape(one.rank, -1)
+            modules[name] = LoraModule(up, down, one.scale, one.shape, one.embedding)
+    return Adapter(seen, modules)
 
 
 class _Reader:
@@ -93,19 +84,3 @@ class _Reader:
             text = f"{short(tensor.name)} of {self._file.label} holds values that are NaN or infinite."
             raise Refused(Finding("error", "not-finite", tensor.name, text, "Use another version of this adapter."))
         return values
-
-
-def _more_than_products(ref: str, factors: Mapping[str, Factors], others: list[str]) -> list[Finding]:
-    found = []
-    if any(one.magnitude is not None for one in factors.values()):
-        found.append(Finding("error", "adapter-unsupported", ref, f"{ref} is a DoRA adapter.", _ON_MODELS))
-    if any(one.bias is not None for one in factors.values()):
-        found.append(Finding("error", "adapter-unsupported", ref, f"{ref} has biases of its own.", _ON_MODELS))
-    if others:
-        text = f"{ref} holds more than LoRA factors: {short(others[0])}."
-        found.append(Finding("error", "adapter-unsupported", ref, text, _ON_MODELS))
-    return found
-
-
-def _bad(ref: str, text: str) -> Finding:
-    return Finding("error", "adapter-shape", ref, text, "The adapter is damaged: choose another version of it.")

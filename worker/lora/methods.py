@@ -13,22 +13,10 @@ from types import MappingProxyType
 
 import numpy as np
 
+from app.adapting.wanted import How
 from worker.engine.dtypes import Array
 from worker.lora.loaded import LoraModule
 from worker.lora.products import Product, core_space, stack
-
-
-@dataclass(frozen=True)
-class How:
-    """``rank`` None: as large as the exact result needs. ``factor`` is what task arithmetic calls λ."""
-
-    method: str
-    weights: tuple[float, ...]
-    rank: int | None = None
-    density: float = 0.5
-    factor: float = 1.0
-    normalize: bool = False
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -143,6 +131,3 @@ METHODS: Mapping[str, Callable[[Terms], Product]] = MappingProxyType(
         "dare_ties": _in_core_space(lambda terms, cores: _elect(terms, _dare(terms, cores))),
     }
 )
-
-NORMALIZED = ("linear", "ties", "dare_ties")
-"""Methods that divide by the weights unless told otherwise."""

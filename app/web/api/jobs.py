@@ -44,7 +44,7 @@ def create(
     body: NewMerge, services: ServicesDep, response: Response, idempotency_key: IdempotencyKey = None
 ) -> dict[str, str]:
     """Check a recipe and queue its merge. 422 with findings when the check has errors."""
-    return _accepted(submit(services, body.recipe, seed=body.seed, stream=body.stream, key=idempotency_key), response)
+    return accepted(submit(services, body.recipe, seed=body.seed, stream=body.stream, key=idempotency_key), response)
 
 
 @router.get("")
@@ -88,9 +88,10 @@ def upload(
     """Queue the upload of a finished checkpoint to the Hub; a job of its own."""
     token = body.token.get_secret_value()
     made = submit_upload(services, job, repo=body.repo, token=token, private=body.private, key=idempotency_key)
-    return _accepted(made, response)
+    return accepted(made, response)
 
 
-def _accepted(job: Job, response: Response) -> dict[str, str]:
+def accepted(job: Job, response: Response) -> dict[str, str]:
+    """The answer to something handed in: where its job is."""
     response.headers["Location"] = f"/api/jobs/{job.id}"
     return {"id": job.id, "url": f"/jobs/{job.id}"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Sequence
@@ -21,8 +22,11 @@ class Snippets:
     publish: str
 
 
-def snippets(title: str, job_id: str, origin: str, files: Sequence[ArtifactFile]) -> Snippets:
-    """``origin`` is this server's address as the reader sees it, without a slash at the end."""
+def snippets(
+    title: str, job_id: str, origin: str, files: Sequence[ArtifactFile], adapts: str | None = None
+) -> Snippets:
+    """``origin`` is this server's address as the reader sees it, without a slash at the end. ``adapts``: for an adapter
+    the model that it was made for, or an empty string."""
     folder = folder_name(title)
     lines = [f"mkdir -p {folder} && cd {folder}"]
     folders = sorted({str(PurePosixPath(file.name).parent) for file in files} - {"."})
@@ -31,12 +35,26 @@ def snippets(title: str, job_id: str, origin: str, files: Sequence[ArtifactFile]
         f"curl -fC - -o {shlex.quote(file.name)} {shlex.quote(_address(origin, job_id, file.name))}" for file in files
     ]
     lines += ["sha256sum -c <<'SUMS'", *(f"{file.sha256}  {file.name}" for file in files), "SUMS", ""]
-    load = (
+    load = _load_adapter(folder, adapts) if adapts is not None else _load_model(folder)
+    return Snippets("\n".join(lines), load, f"hf upload --private YOUR_NAME/{folder} {folder}\n")
+
+
+def _load_model(folder: str) -> str:
+    return (
         "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
         f'tokenizer = AutoTokenizer.from_pretrained("{folder}")\n'
         f'model = AutoModelForCausalLM.from_pretrained("{folder}", dtype="auto")\n'
     )
-    return Snippets("\n".join(lines), load, f"hf upload --private YOUR_NAME/{folder} {folder}\n")
+
+
+def _load_adapter(folder: str, base: str) -> str:
+    """``base`` comes from an adapter's settings: it is written as the text that it is."""
+    return (
+        "from peft import PeftModel\n"
+        "from transformers import AutoModelForCausalLM\n\n"
+        f'model = AutoModelForCausalLM.from_pretrained({json.dumps(base or "THE_BASE_MODEL")}, dtype="auto")\n'
+        f'model = PeftModel.from_pretrained(model, "{folder}")\n'
+    )
 
 
 def folder_name(title: str) -> str:

@@ -14,12 +14,13 @@ _WORDS: Mapping[str, tuple[str, str, str]] = {
     "merging": ("Merge", "Merging", "Merged"),
     "verifying": ("Verify", "Verifying", "Verified"),
     "finalising": ("Publish", "Publishing", "Published"),
+    "extracting": ("Extract", "Extracting", "Extracted"),
     "comparing": ("Compare", "Comparing", "Compared"),
     "keeping": ("Keep", "Keeping", "Kept"),
     "uploading": ("Upload", "Uploading", "Uploaded"),
 }
 """What a stage is called ahead, now and done."""
-COUNTED = ("downloading", "merging", "uploading", "comparing")
+COUNTED = ("downloading", "merging", "extracting", "uploading", "comparing")
 """Stages whose bytes are counted, so that a share of them is done."""
 
 
@@ -61,7 +62,8 @@ def stage_views(job: Job, events: Sequence[JobEvent]) -> tuple[StageView, ...]:
 def counted(job: Job) -> str:
     """``174 of 291 tensors``, or bytes where no tensors are counted."""
     if job.tensors_total and job.stage != "downloading":
-        return f"{job.tensors_done:,} of {job.tensors_total:,} tensors"
+        what = "modules" if job.kind == "merge-adapters" else "tensors"
+        return f"{job.tensors_done:,} of {job.tensors_total:,} {what}"
     if job.bytes_total and job.stage in COUNTED:
         return f"{byte_size(job.bytes_done)} of {byte_size(job.bytes_total)}"
     return ""

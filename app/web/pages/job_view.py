@@ -11,8 +11,10 @@ from app.recipe.catalogue import METHODS
 from app.recipe.findings import Changed, Finding
 from app.recipe.form import view
 from app.recipe.reading import read_recipe
+from app.recipe.references import parse_reference
 from app.recipe.schema import ModelRef
 from app.storage.base import ArtifactFile
+from app.web.pages.adapters_form import LETTERS, from_params
 from app.web.pages.job_stages import COUNTED, StageView, stage_now, stage_views
 from app.web.pages.pictures import sparkline
 from app.web.pages.pictures.threads import thread
@@ -55,7 +57,8 @@ class JobPage:
     """The context ``view`` of ``pages/job.html`` and its partials.
 
     ``big`` is the one large figure or word, ``bar`` the share done from 0 to 1000 or None while nothing is counted,
-    ``last_line`` the number of the newest log line shown, from which the live stream goes on.
+    ``last_line`` the number of the newest log line shown, from which the live stream goes on. ``base``: the model that
+    a finished adapter was made for; ``told``: sentences on it.
     """
 
     job: Job
@@ -76,6 +79,8 @@ class JobPage:
     source: Job | None = None
     position: int = 0
     workers: int = 0
+    base: str = ""
+    told: tuple[str, ...] = ()
 
     @property
     def last_line(self) -> int:
@@ -93,6 +98,16 @@ class JobPage:
     @property
     def is_merge(self) -> bool:
         return self.job.kind == "merge"
+
+    @property
+    def adapts(self) -> str | None:
+        """For an adapter the model that it was made for, empty when that is not known. None for all else."""
+        return self.base if self.job.makes_adapter else None
+
+    @property
+    def form_address(self) -> str:
+        """The form that it was handed in with; empty for what has none."""
+        return from_params(self.job.params).address if self.job.kind == "merge-adapters" else ""
 
     @property
     def can_retry(self) -> bool:
@@ -121,12 +136,14 @@ def job_page(
     source: Job | None = None,
     position: int = 0,
     workers: int = 0,
+    base: str = "",
+    told: Sequence[str] = (),
 ) -> JobPage:
     """``events``: the whole history; ``rates``: bytes a second, oldest first; ``shards``: files safe on disk."""
     words, kind = _STATE_WORDS[job.state]
     return JobPage(
         job=job,
-        method=_method(job),
+        method=kind_words(job),
         state_word=words,
         state_kind=kind,
         stages=stage_views(job, events),
@@ -143,6 +160,8 @@ def job_page(
         source=source,
         position=position,
         workers=workers,
+        base=base,
+        told=tuple(told),
     )
 
 
@@ -160,6 +179,10 @@ def line_level(kind: str, text: str, state: str) -> str:
 
 def job_parents(job: Job) -> tuple[JobParent, ...]:
     """The parents with the colours they had in the builder, and the commits they were pinned to."""
+    if job.makes_adapter:
+        refs = [parse_reference(one) for one in job.parents]
+        each = zip(LETTERS, refs, strict=False)
+        return tuple(JobParent(letter, thread(letter), _names(ref), ref.revision or "") for letter, ref in each)
     recipe = read_recipe(job.pinned or job.recipe).draft
     if recipe is None:
         return ()
@@ -180,8 +203,16 @@ def method_name(job: Job) -> str:
     return method.title if method else ""
 
 
-def _method(job: Job) -> str:
-    return {"merge": method_name(job), "compare": "Comparison of weights"}.get(job.kind, "Upload to the Hub")
+def kind_words(job: Job) -> str:
+    """What sort of job it is: for a merge its method."""
+    if job.kind == "merge":
+        return method_name(job)
+    words = {
+        "compare": "Comparison of weights",
+        "merge-adapters": "Merge of adapters",
+        "extract-lora": "LoRA extracted",
+    }
+    return words.get(job.kind, "Upload to the Hub")
 
 
 def _finding(told: dict[str, str]) -> Finding:
@@ -214,7 +245,7 @@ def _bar(job: Job) -> int | None:
 def _tiles(job: Job, shards: int) -> tuple[Tile, ...]:
     if job.state == "queued" and not job.started_at:
         return ()
-    otherwise = "read" if job.kind == "compare" else "written"
+    otherwise = "read" if job.kind in ("compare", "extract-lora") else "written"
     verb = {"downloading": "fetched", "uploading": "sent"}.get(job.stage or "", otherwise)
     total = f"of {byte_size(job.bytes_total)} {verb}" if job.bytes_total else verb
     last = Tile(f"{shards} of {job.shards_total}" if job.shards_total else str(shards), "shards safe on disk")

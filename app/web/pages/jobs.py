@@ -19,7 +19,7 @@ from app.web.errors import Failed
 from app.web.events import Renderer
 from app.web.pages.job_memory import JobLoom, JobMemory, rates_in_redis
 from app.web.pages.job_snippets import Snippets, snippets
-from app.web.pages.job_view import JobPage, job_page, line_level, method_name
+from app.web.pages.job_view import JobPage, job_page, kind_words, line_level
 from app.web.pages.posted import FieldsDep
 from app.web.pages.workers import workers_pill
 from app.web.services import Services
@@ -109,11 +109,11 @@ def cancel(services: ServicesDep, job: JobDep) -> RedirectResponse:
 
 @router.post("/jobs/{job_id}/retry")
 def retry(services: ServicesDep, job: JobDep) -> RedirectResponse:
-    """Queue a failed merge again."""
+    """Queue a failed job again."""
     again = services.jobs.retry(job.id)
     if again is None:
-        text = "Only a merge or a comparison that failed can be tried again."
-        raise Failed(409, Finding("error", "not-failed", "", text, "Open its recipe and start a new merge."))
+        text = "Only a job that failed, and is no upload, can be tried again."
+        raise Failed(409, Finding("error", "not-failed", "", text, "Open its recipe or its form, and start anew."))
     services.queue.send(again.id, again.kind)
     return _to(job.id)
 
@@ -142,7 +142,7 @@ def changes_of(manifest: Manifest) -> tuple[Changed, ...]:
 
 def page_of(services: Services, memory: JobMemory, job: Job) -> JobPage:
     """Everything about a job, as of now."""
-    manifest = services.artifacts.manifest(job.id) if job.state == "succeeded" and job.kind == "merge" else None
+    manifest = services.artifacts.manifest(job.id) if job.state == "succeeded" and job.makes_files else None
     return job_page(
         job,
         services.jobs.events(job.id),
@@ -150,6 +150,8 @@ def page_of(services: Services, memory: JobMemory, job: Job) -> JobPage:
         shards=len(services.jobs.shards(job.id)),
         files=manifest.files if manifest else (),
         config_changes=changes_of(manifest) if manifest else (),
+        base=str(manifest.about.get("base") or "") if manifest else "",
+        told=manifest.about.get("told", ()) if manifest else (),
         uploads=services.jobs.list(kind="upload", source_job=job.id),
         source=services.jobs.get(job.source_job) if job.source_job else None,
         position=services.jobs.position(job),
@@ -195,14 +197,14 @@ def _cover(job: Job, made: JobLoom | None) -> str:
 
 
 def _lines(request: Request, view: JobPage) -> Snippets:
-    return snippets(view.job.title, view.job.id, str(request.base_url).rstrip("/"), view.files)
+    origin = str(request.base_url).rstrip("/")
+    return snippets(view.job.title, view.job.id, origin, view.files, view.adapts)
 
 
 def _row(job: Job) -> JobRow:
     parents = tuple("+".join(_short(part) for part in parent.split("+")) for parent in job.parents)
     size = int((job.result or {}).get("bytes") or 0)
-    kind = {"merge": method_name(job), "compare": "Comparison"}.get(job.kind, "Upload")
-    return JobRow(job, kind, parents, size)
+    return JobRow(job, kind_words(job), parents, size)
 
 
 def _short(reference: str) -> str:

@@ -140,6 +140,7 @@ def compare_pages(client: TestClient, store: Store, compared: Job) -> list[str]:
     found = [
         client.get(place).text
         for place in (
+            "/adapters", "/adapters/check?adapter=loom/none", "/adapters?adapter=loom/none&action=check",
             "/compare", f"/compare?{asked}", f"/compare/cost?{asked}", "/compare/cost",
             f"/compare/{compared.id}?at=0.up", *(f"/compare/{one.id}" for one in store.list(kind="compare")),
         )

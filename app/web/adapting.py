@@ -1,0 +1,42 @@
+"""Handing in adapters to be made: one way for the page and the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.adapting.outline import Outline
+from app.adapting.wanted import WantedMerge
+from app.jobs.models import Job
+from app.jobs.store import NewJob
+from app.preadapt import premerge
+from app.web.services import Services
+from app.web.submitting import check_key, enqueue
+
+
+def submit_merge(services: Services, wanted: WantedMerge, *, key: str | None = None) -> Job:
+    """Queue the merge of adapters, pinned to the commits they stand for now. The same ``key`` gives the first job
+    again. Raises Refused with everything that stands in the way."""
+    check_key(key)
+    pinned = premerge(wanted, services.library).wanted
+    names = _listed([one.name.rsplit("/", 1)[-1] for one in pinned.adapters])
+    return enqueue(services, _new("merge-adapters", f"{names} by {pinned.how.method}", pinned.as_params(), key))
+
+
+def outline_json(made: Outline) -> dict[str, Any]:
+    """What the result will be and cost."""
+    return {
+        "modules": len(made.ranks),
+        "ranks": [min(made.ranks.values()), max(made.ranks.values())],
+        "output_bytes": made.output_bytes,
+        "download_bytes": made.download_bytes,
+        "memory_bytes": made.memory_bytes,
+    }
+
+
+def _new(kind: str, title: str, params: dict[str, Any], key: str | None) -> NewJob:
+    parents = list(dict.fromkeys(params["adapters"]))
+    return NewJob(kind, title=title[:200], seed=params["seed"], parents=parents, params=params, idempotency_key=key)
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)

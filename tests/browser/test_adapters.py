@@ -1,0 +1,60 @@
+"""Two real adapters made into one as a user does: from the models' page to files that add up."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Running, shot
+from tests.support.adapters import product
+from tests.support.checkpoints import read_tensors
+from tests.support.real_models import ADAPTERS
+
+pytestmark = [pytest.mark.browser, pytest.mark.real]
+
+MODULE = "base_model.model.model.layers.12.self_attn.q_proj"
+SCALE = 2
+"""alpha 16 / rank 8, of both."""
+
+
+def test_two_adapters_become_one(page: Page, app: Running, tmp_path: Path) -> None:
+    page.goto(f"{app.url}/models")
+    page.get_by_role("link", name="Merge adapters").click()
+    for name in ("python", "scripture"):
+        page.get_by_role("combobox").fill(f"adapters/{name}")
+        page.get_by_role("option", name=f"local:adapters/{name}").click()
+        expect(page.locator(".compare-models")).to_contain_text(name)
+    checks = page.locator("#checks")
+    expect(checks).to_contain_text("All adapters say they were made for HuggingFaceTB/SmolLM2-135M-Instruct.")
+    expect(page.get_by_label("Density")).to_be_hidden()
+    page.get_by_label("TIES", exact=False).first.check()
+    expect(page.get_by_label("Density")).to_be_visible()
+    page.get_by_label("Exact sum").check()
+    expect(page.get_by_label("Rank of the result")).to_be_hidden()
+    page.get_by_label("weight of local:adapters/scripture").fill("0.5")
+    page.get_by_label("weight of local:adapters/scripture").press("Tab")
+    expect(checks.get_by_role("link")).to_have_attribute("href", re.compile("weight=0.5&method=cat"))
+    shot(page, "adapters", full=True)
+    checks.get_by_role("link").click()
+    expect(page.get_by_label("weight of local:adapters/scripture")).to_have_value("0.5")
+    page.get_by_role("button", name="Merge the adapters").click()
+    expect(page.get_by_role("heading", name="python and scripture by cat")).to_be_visible()
+    expect(page.locator("#progress")).to_contain_text("Done", timeout=30_000)
+    expect(page.locator("#log")).to_contain_text("210 modules of rank 16")
+    _files_add_up(page, tmp_path)
+    page.get_by_text("Load it with PEFT").click()
+    expect(page.locator("#snippet-load")).to_contain_text("PeftModel.from_pretrained")
+    shot(page, "adapter-made", full=True)
+
+
+def _files_add_up(page: Page, folder: Path) -> None:
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download adapter_model.safetensors").click()
+    download.value.save_as(folder / "adapter_model.safetensors")
+    python, scripture = (SCALE * product(read_tensors(ADAPTERS / name), MODULE) for name in ("python", "scripture"))
+    wanted = python + 0.5 * scripture
+    np.testing.assert_allclose(product(read_tensors(folder), MODULE), wanted, rtol=0, atol=1e-6 * np.abs(wanted).max())

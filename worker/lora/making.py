@@ -1,0 +1,174 @@
+"""From what somebody wants made of adapters to the files of the result: for the worker and the command line."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from app.adapting.outline import needed_files, range_words
+from app.adapting.wanted import WantedMerge
+from app.library.facts import Library
+from app.planning.facts import ModelFacts
+from app.planning.parents import Parents, unfit
+from app.planning.plan import Plan
+from app.preadapt import premerge
+from app.recipe.findings import Finding, Refused, refuse
+from app.recipe.references import parse_reference
+from app.recipe.schema import Recipe
+from app.storage.base import Manifest
+from worker.engine.opened import Sources
+from worker.lora.card import extracted_card, merged_card
+from worker.lora.extracting import Wish, extract
+from worker.lora.loaded import load_adapter
+from worker.lora.merging import merge_adapters
+from worker.sizes import gigabytes
+from worker.steps.check import MARGIN_BYTES
+from worker.steps.fetch import fetch
+from worker.steps.files import write_file
+from worker.steps.publish import publish
+from worker.steps.watch import Watch
+
+
+@dataclass(frozen=True)
+class MadeAdapter:
+    """``files``: name -> content. ``about``: for the manifest. ``ranks`` and ``kept`` (share of the exact change's
+    squares) by module; ``saved``: modules that are in it whole; ``lines`` tell people of both."""
+
+    files: Mapping[str, bytes]
+    about: Mapping[str, Any]
+    parents: tuple[ModelFacts, ...]
+    findings: tuple[Finding, ...]
+    ranks: Mapping[str, int]
+    kept: Mapping[str, float]
+    lines: tuple[str, ...]
+    saved: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Models or adapters whose weights are read whole."""
+
+    parents: tuple[ModelFacts, ...]
+
+    @property
+    def files_needed(self) -> tuple[tuple[int, str], ...]:
+        return tuple((index, file.name) for index, facts in enumerate(self.parents) for file in needed_files(facts))
+
+    @property
+    def download_bytes(self) -> int:
+        return sum(file.size for one in self.parents for file in needed_files(one) if not file.present)
+
+
+def merged(
+    wanted: WantedMerge, library: Library, watch: Watch, out: Path, *, title: str, token: str | None
+) -> MadeAdapter:
+    """Adapters made into one; nothing is written. ``out``: where the result will lie.
+
+    Raises Refused, OSError, or what ``watch`` raises.
+    """
+    watch.enter("checking", "Reading the adapters' headers.")
+    looked = premerge(wanted, library, token)
+    _tell(looked.findings, watch)
+    inputs = Inputs(looked.facts)
+    _make_room(looked.outline.output_bytes, inputs, out, watch)
+    folders = fetch(inputs, library, watch, token=token)
+    count, size = len(looked.outline.ranks), looked.outline.output_bytes
+    watch.enter("merging", f"Merging {len(folders)} adapters, {count} modules.", tensors=count, size=size)
+
+    def tell(done: int, module: str) -> None:
+        watch.check()
+        watch.progress(size * done // count, tensors=done, tensor=module)
+
+    # The threads of BLAS spin while they wait for each other: beside another job that slows small matrices tenfold.
+    with threadpool_limits(1, "blas"):
+        loaded = [load_adapter(facts, folder) for facts, folder in zip(inputs.parents, folders, strict=True)]
+        made = merge_adapters(loaded, wanted.how, wanted.dtype, tell)
+    how = wanted.how
+    files = {**made.files, "README.md": merged_card(title, inputs.parents, how).encode()}
+    lines = (f"{len(made.ranks)} modules of rank {range_words(made.ranks.values())}.", *_least_kept(made.kept))
+    about = {"method": how.method, "weights": list(how.weights), "base": looked.base}
+    return MadeAdapter(files, about, inputs.parents, looked.findings, made.ranks, made.kept, lines)
+
+
+def extracted(
+    models: Parents, wish: Wish, library: Library, watch: Watch, out: Path, *, title: str, token: str | None
+) -> MadeAdapter:
+    """What the first model has learnt beyond the second, as an adapter. Raises likewise."""
+    inputs = Inputs(models.with_adapters)
+    _make_room(0, inputs, out, watch)
+    folders = fetch(inputs, library, watch, token=token)
+    tuned, base = models.facts
+    size = sum(one.nbytes for one in tuned.tensors.values())
+    watch.enter("extracting", f"Taking {base.ref} away from {tuned.ref}.", tensors=len(tuned.tensors), size=size)
+    done = iter(range(1, len(tuned.tensors) + 1))
+
+    def tell(read: int, tensor: str) -> None:
+        watch.check()
+        watch.progress(read, tensors=next(done), tensor=tensor)
+
+    with opened(models, folders) as sources, threadpool_limits(1, "blas"):
+        made = extract(tuned, base, sources, wish, tell)
+    files = {**made.files, "README.md": extracted_card(title, tuned, base, wish.rank).encode()}
+    saved = f", {len(made.saved)} saved whole" if made.saved else ""
+    lines = [f"LoRA on {len(made.ranks)} modules{saved}."]
+    if made.kept:
+        least = min(made.kept, key=lambda name: made.kept[name])
+        middle = sorted(made.kept.values())[len(made.kept) // 2]
+        lines.append(
+            f"Kept of a module's change: half have {middle:.1%} or more; least {made.kept[least]:.1%}, {least}."
+        )
+    about = {"rank": wish.rank, "seed": wish.seed}
+    return MadeAdapter(files, about, inputs.parents, made.findings, made.ranks, made.kept, tuple(lines), made.saved)
+
+
+def keep(made: MadeAdapter, work: Path, final: Path) -> Manifest:
+    """The folder ``final`` with these files, whole or not at all; ``work`` on the same filesystem. Raises OSError."""
+    work.mkdir(parents=True, exist_ok=True)
+    written = [write_file(work, name, content) for name, content in made.files.items()]
+    told = {"format": 1, "made_by": "weightloom", **made.about, "told": list(made.lines)}
+    told["parents"] = [{"ref": parent.ref, "commit": parent.commit} for parent in made.parents]
+    return publish(work, final, written, told)
+
+
+def models_of(names: Sequence[str], library: Library, token: str | None) -> Parents:
+    """The facts of models given by their names, which may have adapters on them. Raises Refused."""
+    refs = [parse_reference(name, name) for name in names]
+    parents = Parents(tuple(refs), tuple(library.facts(ref, token) for ref in refs))
+    findings = [
+        finding for ref, facts in zip(parents.refs, parents.facts, strict=True) for finding in unfit(ref, facts)
+    ]
+    if findings:
+        raise Refused(findings)
+    return parents
+
+
+def opened(models: Parents, folders: Sequence[Path]) -> Sources:
+    """Opens the models' tensors; ``folders`` are those of ``models.with_adapters``."""
+    plan = Plan(Recipe("passthrough"), models.with_adapters, (), adapters=models.adapters)
+    return Sources(plan, folders)
+
+
+def _tell(findings: Iterable[Finding], watch: Watch) -> None:
+    for finding in findings:
+        watch.log(finding.text if finding.level == "info" else str(finding))
+
+
+def _least_kept(kept: Mapping[str, float]) -> Iterable[str]:
+    least = min(kept, key=lambda name: kept[name])
+    if kept[least] < 1 - 1e-9:
+        yield f"Of the exact result {kept[least]:.2%} is kept in {least}, and more elsewhere."
+
+
+def _make_room(output: int, inputs: Inputs, out: Path, watch: Watch) -> None:
+    """Raises Refused (``disk-full``) when result and downloads do not fit on the disk."""
+    need = output + inputs.download_bytes + MARGIN_BYTES
+    free = shutil.disk_usage(next(folder for folder in (out, *out.parents) if folder.exists())).free
+    missing = watch.reserve(need, free)
+    if missing > 0:
+        text = f"The disk is too full: {gigabytes(need)} are needed and {gigabytes(free)} are free."
+        raise refuse("disk-full", str(out), text, f"Free {gigabytes(missing)}, or put the folder on another disk.")
