@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.comparing.distance import Probe, numbers, probes, relative_distance
 from app.library.headers import ModelFiles, Piece
@@ -17,6 +18,9 @@ from app.planning.facts import ModelFacts, TensorFacts
 from app.recipe.findings import Refused
 
 AT_ONCE = 2
+LONGEST = 60.0
+"""Seconds after which nobody is told to ask again, since the source is too slow; and after a failure until the next
+try."""
 MOST = 512
 """Pairs that are remembered."""
 
@@ -29,11 +33,20 @@ class Known:
     source: ModelFiles
 
 
+@dataclass
+class _Asked:
+    """One measurement. ``since`` and ``failed`` are times of the monotonic clock."""
+
+    future: Future[float | None]
+    since: float = field(default_factory=time.monotonic)
+    failed: float | None = None
+
+
 class Distances:
     """A dozen Range reads of some kilobytes for a pair of models on the Hub. Usable from many threads."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[Hashable, Future[float | None]] = OrderedDict()
+        self._known: OrderedDict[Hashable, _Asked] = OrderedDict()
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="distance")
 
@@ -44,20 +57,20 @@ class Distances:
         """‖one − other‖ / ‖other‖, and whether that is settled. None where it cannot be told, or not within
         ``patience`` seconds: then it is being measured, and known the next time."""
         key = (_identity(one.source), _identity(other.source))
+        now = time.monotonic()
         with self._lock:
-            future = self._known.get(key)
-            if future is None:
-                future = self._known[key] = self._pool.submit(_measure, one, other)
+            asked = self._known.get(key)
+            if asked is None or (asked.failed is not None and now - asked.failed > LONGEST):
+                asked = self._known[key] = _Asked(self._pool.submit(_measure, one, other))
             self._known.move_to_end(key)
             while len(self._known) > MOST:
                 self._known.popitem(last=False)
         try:
-            return future.result(timeout=patience), True
+            return asked.future.result(timeout=patience), True
         except NotYet:
-            return None, False
+            return None, time.monotonic() - asked.since > LONGEST
         except Refused:
-            with self._lock:
-                self._known.pop(key, None)  # the network may be back the next time
+            asked.failed = asked.failed or now  # the network may be back later
             return None, True
 
 

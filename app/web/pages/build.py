@@ -55,6 +55,16 @@ def checked(desk: DeskDep, fields: FieldsDep) -> HTMLResponse:
     return desk.parts("_check_update", build_page(draft, page_key(fields), checked=desk.look(draft)))
 
 
+@router.post("/build/measured")
+def measured(desk: DeskDep, fields: FieldsDep) -> Response:
+    """What is still being measured, asked for again and again: the findings once it is there, until then nothing
+    (204), without a new check."""
+    draft = from_form(fields)
+    if desk.is_measuring(draft):
+        return Response(status_code=204)
+    return desk.parts("_findings_update", build_page(draft, page_key(fields), checked=desk.look(draft)))
+
+
 @router.post("/jobs")
 def merge(desk: DeskDep, fields: FieldsDep) -> Response:
     """Hand the recipe in. Refused, the same page comes back with what is wrong, and nothing is lost."""

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse
 
 from app.drafts.store import Saved
+from app.kinship import how_far_apart
 from app.preflight import Preflight, gather_facts
 from app.web.checking import check
 from app.web.dependencies import ServicesDep, TemplatesDep
@@ -49,6 +50,14 @@ class Desk:
         return check(
             draft.text, self.services.library, self.services.settings, patience=BESIDE if self.live else NO_SECOND_TIME
         )
+
+    def is_measuring(self, draft: Draft) -> bool:
+        """Whether how far apart a draft's models are is not known yet. Plans nothing."""
+        if draft.recipe is None:
+            return False
+        library = self.services.library
+        facts, problems = gather_facts(draft.recipe, library, None)
+        return not problems and not how_far_apart(draft.recipe, facts, library, patience=0)[1]
 
     def keep(self, draft: Draft, fields: Fields) -> Saved:
         """Write the draft down on this server."""
