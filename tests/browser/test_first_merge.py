@@ -4,33 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cache
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Running, shot
-from tests.support import real_models
+from tests.support import asking
 from tests.support.real_models import RealModels
 
 pytestmark = [pytest.mark.browser, pytest.mark.real, pytest.mark.timeout(900)]
-WINDOWS = 6
 MERGE_SECONDS = 180
-
-
-@cache
-def measured(real: RealModels) -> dict[str, dict[str, float]]:
-    """Perplexities of the base and the two specialists on both kinds of held-out text."""
-    return {name: perplexities(getattr(real, name)) for name in ("base", "python", "scripture")}
-
-
-def perplexities(folder: Path) -> dict[str, float]:
-    model = real_models.load(folder)
-    return {
-        "python": real_models.perplexity(model, real_models.held_out_python(), windows=WINDOWS),
-        "scripture": real_models.perplexity(model, real_models.held_out_scripture(), windows=WINDOWS),
-    }
 
 
 def add(page: Page, reference: str) -> None:
@@ -68,12 +52,12 @@ def download_all(page: Page, folder: Path) -> Path:
 
 
 def check_speaks(folder: Path) -> None:
-    assert "Paris" in real_models.answer(real_models.load(folder), "What is the capital of France?")
+    assert "Paris" in asking.answer(asking.load(folder), "What is the capital of France?")
 
 
 def check_kept_both(merged: Path, real: RealModels, name: str) -> None:
     """Close to both specialists on their own kinds of text, and better than the base on both."""
-    before, found = measured(real), perplexities(merged)
+    before, found = asking.known(real), asking.perplexities(merged)
     record(name, found, before)
     for kind in ("python", "scripture"):
         assert before[kind][kind] * 0.95 < found[kind] < before["base"][kind]

