@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-from app.planning.plan import Input, MadeTensor, Plan, Step
+from app.planning.plan import Input, LaidOutTensor, MadeTensor, Plan, Step
 from app.planning.strict_json import BadJson, load_object
 
 COEFFICIENTS_FILE = "coefficients.json"
@@ -50,6 +51,7 @@ class Mixture:
 
 Mixtures = Mapping[tuple[str, str], Mixture]
 """By document and tensor."""
+NOTHING_FOUND: Mixtures = MappingProxyType({})
 
 
 def tells(steps: Iterable[Step]) -> bool:
@@ -70,9 +72,10 @@ def mixtures_of(rows: Iterable[Mapping[str, Any]]) -> tuple[Mixture, ...]:
 def write_coefficients(plan: Plan, mixtures: Iterable[Mixture]) -> str:
     """The file's text: the parents, and a line a tensor in the order of the result's."""
     found = {one.key: one for one in mixtures}
+    steps = {(document, step.name): step for document, step in every_step(plan)}
     lines = [
         json.dumps({**_row(found[key]), "method": step.method, "inputs": [_input(one) for one in step.every_input]})
-        for key, step in dict(_steps(plan)).items()
+        for key, step in steps.items()
         if key in found
     ]
     parents = json.dumps([{"ref": parent.ref, "commit": parent.commit} for parent in plan.parents])
@@ -109,18 +112,32 @@ def _mixture(row: Mapping[str, Any]) -> Mixture:
     return Mixture(str(row["tensor"]), coefficients, angles, by, str(row.get("document", "")))
 
 
-def _input(one: Input) -> int | str:
-    """A parent by its place in the list of them, a document by its name."""
-    return one.tensor.file if isinstance(one.tensor, MadeTensor) else one.parent
-
-
-def _steps(plan: Plan) -> Iterator[tuple[tuple[str, str], Step]]:
+def every_step(plan: Plan) -> Iterator[tuple[str, Step]]:
+    """The steps, and those within them, each with the document that makes it: empty for the result's own."""
     for step in plan.steps():
         yield from _within("", step)
 
 
-def _within(document: str, step: Step) -> Iterator[tuple[tuple[str, str], Step]]:
-    yield (document, step.name), step
+def mixture_of(step: Step, mixtures: Mixtures, document: str = "") -> Mixture | None:
+    """What is known of a step, if it fits."""
+    found = mixtures.get((document, step.name))
+    return found if found is not None and len(found.coefficients) == len(step.every_input) else None
+
+
+def document_of(one: Input) -> str:
+    """The document whose tensor goes in, perhaps laid out anew; empty where it is a parent's own."""
+    if isinstance(one.tensor, LaidOutTensor):
+        return document_of(one.tensor.origin)
+    return one.tensor.file if isinstance(one.tensor, MadeTensor) else ""
+
+
+def _input(one: Input) -> int | str:
+    """A parent by its place in the list of them, a document by its name."""
+    return document_of(one) or one.parent
+
+
+def _within(document: str, step: Step) -> Iterator[tuple[str, Step]]:
+    yield document, step
     for one in step.every_input:
         if isinstance(one.tensor, MadeTensor):
             yield from _within(one.tensor.file, one.tensor.made_by)

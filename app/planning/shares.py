@@ -1,7 +1,8 @@
 """How much of each parent ends up in a tensor, for drawing: one number a parent, adding up to 1.
 
 The shares are those of the formula with the values the engine uses, as if all changes were equally large. What
-depends on the weights themselves (angles, signs, sizes) is not known before the merge: see ``DATA_DEPENDENT``.
+depends on the weights themselves (angles, signs, sizes) is not known before the merge: see ``DATA_DEPENDENT``. After
+it the engine's own coefficients are, for some methods: see ``mixture.py``.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from dataclasses import dataclass
 from math import prod
 
 from app.planning.layers import Structure, module_of, natural_key, position, read_structure
+from app.planning.mixture import NOTHING_FOUND, Mixtures, every_step, mixture_of
 from app.planning.module_names import EMBEDDINGS, FINAL_NORM, HEAD, column_key, outside_layers
 from app.planning.plan import Input, LaidOutTensor, MadeTensor, Plan, Step, Values
+from app.planning.woven import Apart, Found, apart, found_in
 
 DATA_DEPENDENT = frozenset({"model_stock", "sce", "nearswap", "arcee_fusion", "ram", "ramplus_tl"})
 """Methods whose shares only the weights decide; drawn as equal."""
@@ -23,10 +26,12 @@ _TINY = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Average shares over a cell's tensors, one for each of ``Plan.parents``, weighted by their elements."""
+    """Average shares over a cell's tensors, one for each of ``Plan.parents``, weighted by their elements. ``found``:
+    what the merge made of it."""
 
     shares: tuple[float, ...]
     elements: int
+    found: Found | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +47,22 @@ class LoomRow:
 @dataclass(frozen=True, slots=True)
 class Loom:
     """Rows in the order a model runs: embeddings, layers from 0, then what follows. ``exact`` is False when the
-    shares depend on the weights."""
+    shares depend on the weights, and these have not told. ``measured``: of some tensors at least they have. Then
+    ``whole`` is the model as one cell, and ``apart`` is how far apart the parents are."""
 
     columns: tuple[str, ...]
     rows: tuple[LoomRow, ...]
     exact: bool = True
+    measured: bool = False
+    whole: Cell | None = None
+    apart: Apart | None = None
 
 
-def shares(step: Step) -> tuple[float, ...]:
-    """The share of each of ``step.every_input``: none negative, together 1."""
+def shares(step: Step, mixtures: Mixtures = NOTHING_FOUND, document: str = "") -> tuple[float, ...]:
+    """The share of each of ``step.every_input``: none negative, together 1. ``document`` makes the step's tensor."""
+    mixture = mixture_of(step, mixtures, document)
+    if mixture is not None:
+        return _parts([abs(one) for one in mixture.coefficients])
     inputs = [one.parameters for one in step.inputs]
     return shares_of(step.method, step.parameters, inputs, based=step.base is not None)
 
@@ -70,40 +82,53 @@ def shares_of(method: str, parameters: Values, inputs: Sequence[Values], *, base
         found = _with_base(method, parameters, inputs)
     else:
         found = [abs(_number(one, "weight", 1.0)) for one in inputs]
+    return _parts(found)
+
+
+def _parts(found: Sequence[float]) -> tuple[float, ...]:
+    """As parts of their sum; equal ones where that is nothing."""
     total = sum(found)
-    return tuple(one / total for one in found) if total > _TINY else (1 / count,) * count
+    return tuple(one / total for one in found) if total > _TINY else (1 / len(found),) * len(found)
 
 
-def spread(step: Step) -> Iterator[tuple[int, float]]:
+def spread(step: Step, mixtures: Mixtures = NOTHING_FOUND, document: str = "") -> Iterator[tuple[int, float]]:
     """(parent, share), together 1: an input that another document makes is shared out among what it is made of."""
-    for share, one in zip(shares(step), step.every_input, strict=True):
-        yield from ((parent, share * inner) for parent, inner in _made_of(one))
+    for share, one in zip(shares(step, mixtures, document), step.every_input, strict=True):
+        yield from ((parent, share * inner) for parent, inner in _made_of(one, mixtures))
 
 
-def _made_of(one: Input) -> Iterator[tuple[int, float]]:
+def _made_of(one: Input, mixtures: Mixtures) -> Iterator[tuple[int, float]]:
     if isinstance(one.tensor, LaidOutTensor):
-        yield from _made_of(one.tensor.origin)
+        yield from _made_of(one.tensor.origin, mixtures)
     elif isinstance(one.tensor, MadeTensor):
-        yield from spread(one.tensor.made_by)
+        yield from spread(one.tensor.made_by, mixtures, one.tensor.file)
     else:
         yield one.parent, 1.0
 
 
-def loom(plan: Plan) -> Loom:
-    """Every layer's modules, and what lies outside the layers, with the average shares of all parents."""
+def loom(plan: Plan, mixtures: Mixtures = NOTHING_FOUND) -> Loom:
+    """Every layer's modules, and what lies outside the layers, with the average shares of all parents. ``mixtures``:
+    what a finished merge tells."""
     structure = _structure(plan)
     groups: dict[tuple[int | None, str], list[Step]] = {}
     for step in plan.steps():
         groups.setdefault(_place(step, structure), []).append(step)
     columns = tuple(sorted({module for layer, module in groups if layer is not None}, key=column_key))
-    cells = {place: _cell(steps, len(plan.parents)) for place, steps in groups.items()}
+    cells = {place: _cell(steps, len(plan.parents), mixtures) for place, steps in groups.items()}
     layers = sorted({layer for layer, _ in groups if layer is not None})
     rows = [LoomRow(str(layer), layer, tuple(cells.get((layer, one)) for one in columns)) for layer in layers]
     outside = [LoomRow(name, None, (cells[None, name],)) for layer, name in groups if layer is None]
     before = [row for row in outside if row.label == EMBEDDINGS]
     after = sorted((row for row in outside if row.label != EMBEDDINGS), key=_after_order)
-    exact = not any(step.method in (*DATA_DEPENDENT, *CONSENSUS) for step in plan.every_step())
-    return Loom(columns, (*before, *rows, *after), exact)
+    exact = not any(
+        step.method in (*DATA_DEPENDENT, *CONSENSUS) and mixture_of(step, mixtures, document) is None
+        for document, step in every_step(plan)
+    )
+    every = (*before, *rows, *after)
+    if not mixtures:
+        return Loom(columns, every, exact)
+    whole = _cell(list(plan.steps()), len(plan.parents), mixtures)
+    return Loom(columns, every, exact, True, whole, apart(plan.steps(), mixtures))
 
 
 def places(plan: Plan) -> list[tuple[int | None, str]]:
@@ -145,15 +170,15 @@ def _place(step: Step, structure: Structure) -> tuple[int | None, str]:
     return None, place.prefix if step.layer is not None else outside_layers(step.name)
 
 
-def _cell(steps: list[Step], parents: int) -> Cell:
+def _cell(steps: list[Step], parents: int, mixtures: Mixtures) -> Cell:
     sums = [0.0] * parents
     elements = 0
     for step in steps:
         size = max(1, prod(step.shape)) * step.alike
         elements += size
-        for parent, share in spread(step):
+        for parent, share in spread(step, mixtures):
             sums[parent] += share * size
-    return Cell(tuple(one / elements for one in sums), elements)
+    return Cell(tuple(one / elements for one in sums), elements, found_in(steps, parents, mixtures))
 
 
 def _after_order(row: LoomRow) -> tuple[int, object]:

@@ -115,6 +115,11 @@ def percent(share: float) -> str:
     return f"{int(share * 100)} %"
 
 
+def degrees(angle: float) -> str:
+    """``43.2`` -> ``43°``; below ten with one decimal."""
+    return f"{angle:.1f}°" if angle < 9.95 else f"{angle:.0f}°"
+
+
 def moment(value: datetime | float | None) -> str:
     """A point in time as ISO 8601 in UTC, to the second (``2026-01-31T12:00:00Z``), for ``<time datetime>``.
 
@@ -143,6 +148,7 @@ FILTERS = {
     "byte_size": byte_size,
     "duration": duration,
     "percent": percent,
+    "degrees": degrees,
     "moment": moment,
     "clock": clock,
 }

@@ -14,7 +14,7 @@ customElements.define("loom-reader", class extends HTMLElement {
     const layer = Number(layers) - 1 - row;
     const column = this.column(plot, event.clientX);
     const cell = layer >= 0 && layer < layers && this.querySelector(`tr[data-layer="${layer}"]`)?.cells[column + 1];
-    this.tell(cell?.textContent ? `layer ${layer} · ${this.heads[column].textContent}: ${cell.textContent} %` : undefined);
+    this.tell(cell?.textContent ? `layer ${layer} · ${this.heads[column].textContent}: ${cell.textContent}` : undefined);
   }
 
   column(plot, x) {

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.planning.facts import TensorFacts
 from app.planning.layers import position
+from app.planning.mixture import Mixture
 from app.planning.plan import Input, Step
 from app.planning.plan_merge import make_plan
 from app.planning.shares import loom, shares
+from app.planning.woven import Found
 from app.recipe.catalogue import METHODS
 from tests.planning.models import facts, family, llama_config, llama_shapes, recipe
 
@@ -139,3 +143,84 @@ def test_methods_that_only_the_weights_decide_are_marked():
     text = "merge_method: model_stock\nbase_model: o/base\nmodels: [{model: o/a}, {model: o/b}]\n"
     made = make_plan(recipe(text), family(*(facts(f"o/{x}", llama_shapes()) for x in ("base", "a", "b"))))
     assert not loom(made).exact
+
+
+SLERP = """
+merge_method: slerp
+base_model: o/a
+models: [{model: o/a}, {model: o/b}]
+parameters: {t: 0.5}
+"""
+
+
+def test_after_the_merge_the_coefficients_are_drawn():
+    made = make_plan(recipe(SLERP), family(*(facts(f"o/{x}", llama_shapes(2)) for x in "ab")))
+    names = [one.name for one in made.steps()]
+    found = {("", name): Mixture(name, (-0.2, 0.6), (30.0,)) for name in names}
+    found |= {("", name): Mixture(name, (0.5, 0.75), (90.0,)) for name in names if ".1.mlp.up_proj" in name}
+    found["", "model.norm.weight"] = Mixture("model.norm.weight", (1.0, 0.0), (None,))
+    woven = loom(made, found)
+    cells = {(row.label, column): cell for row in woven.rows[1:3]
+             for column, cell in zip(woven.columns, row.cells, strict=True)}  # fmt: skip
+    q, up = cells["0", "q"], cells["1", "up"]
+    assert q is not None
+    assert up is not None
+    assert q.shares == pytest.approx((0.25, 0.75))
+    assert q.found == Found((-0.2, 0.6), 30.0)
+    assert up.shares == pytest.approx((0.4, 0.6))
+    assert up.found == Found((0.5, 0.75), 90.0)
+    norm = woven.rows[-2].cells[0]
+    assert norm is not None
+    assert norm.found == Found((1.0, 0.0), None)
+    assert woven.measured
+    assert woven.apart is not None
+    assert (woven.apart.least, woven.apart.most, woven.apart.changes) == (30.0, 90.0, False)
+    assert woven.whole is not None
+    assert woven.whole.elements == made.parameters
+    assert woven.whole.found is not None
+    sizes = {name: prod(one.shape) for name, one in ((one.name, one) for one in made.steps())}
+    means = [sum(found["", name].coefficients[i] * size for name, size in sizes.items()) for i in range(2)]
+    assert woven.whole.found.coefficients == pytest.approx([one / sum(sizes.values()) for one in means])
+
+
+def test_coefficients_that_do_not_fit_are_not_drawn():
+    made = make_plan(recipe(SLERP), family(*(facts(f"o/{x}", llama_shapes(2)) for x in "ab")))
+    woven = loom(made, {("", one.name): Mixture(one.name, (0.1, 0.2, 0.7)) for one in made.steps()})
+    cells = [cell for row in woven.rows for cell in row.cells if cell is not None]
+    assert {cell.shares for cell in cells} == {(0.5, 0.5)}
+    assert {cell.found for cell in cells} == {None}
+    assert woven.apart is None
+
+
+def test_changes_from_a_base_are_told_as_such_and_the_method_has_decided():
+    text = "merge_method: model_stock\nbase_model: o/base\nmodels: [{model: o/a}, {model: o/b}]\n"
+    made = make_plan(recipe(text), family(*(facts(f"o/{x}", llama_shapes()) for x in ("base", "a", "b"))))
+    found = {("", one.name): Mixture(one.name, (0.5, 0.25, 0.25), (60.0,)) for one in made.steps()}
+    assert loom(made, found).exact
+    told = loom(made, found).apart
+    assert told is not None
+    assert (told.mean, told.changes) == (60.0, True)
+    first = next(iter(found))
+    assert not loom(made, {key: one for key, one in found.items() if key != first}).exact
+
+
+def test_where_each_weight_decides_only_shares_are_told():
+    text = "merge_method: sce\nbase_model: o/base\nmodels: [{model: o/a}, {model: o/b}]\n"
+    made = make_plan(recipe(text), family(*(facts(f"o/{x}", llama_shapes(1)) for x in ("base", "a", "b"))))
+    woven = loom(made, {("", one.name): Mixture(one.name, (0.5, 0.4, 0.1), by="weight") for one in made.steps()})
+    cells = [cell for row in woven.rows for cell in row.cells if cell is not None]
+    assert {cell.shares for cell in cells} == {(0.5, 0.4, 0.1)}
+    assert {cell.found for cell in cells} == {None}
+
+
+def test_what_a_document_found_goes_on_into_the_result():
+    text = f"name: first\n{SLERP}---\nmerge_method: linear\nmodels:\n" + "".join(
+        f"- {{model: {model}, parameters: {{weight: 1}}}}\n" for model in ("first", "o/b")
+    )
+    made = make_plan(recipe(text), family(*(facts(f"o/{x}", llama_shapes(1)) for x in "ab")))
+    letters = [one.ref for one in made.parents]
+    found = {("first", one.name): Mixture(one.name, (0.8, 0.2), (10.0,), document="first") for one in made.steps()}
+    woven = loom(made, found)
+    assert woven.whole is not None
+    assert woven.whole.shares[letters.index("o/a")] == pytest.approx(0.4)
+    assert woven.whole.found is None

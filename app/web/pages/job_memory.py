@@ -19,9 +19,14 @@ from redis.asyncio import Redis
 from app.jobs.events import KEPT, stream
 from app.jobs.models import Job
 from app.library.facts import Library
+from app.planning.mixture import COEFFICIENTS_FILE, LARGEST, NOTHING_FOUND, Mixtures, read_coefficients, tells
+from app.planning.shares import loom
+from app.planning.woven import Apart
 from app.preflight import preflight
+from app.recipe.findings import Refused
 from app.recipe.form import view
-from app.web.pages.loom_rows import cell_order, letters_of, loom_picture
+from app.storage.base import Artifacts
+from app.web.pages.loom_rows import cell_order, found_words, letters_of, told_picture
 from app.web.pages.pictures.loom import LoomPicture
 
 _MOST_JOBS = 64
@@ -32,10 +37,15 @@ _GAP = 1.0
 
 @dataclass(frozen=True)
 class JobLoom:
-    """A job's loom, and for each tensor in the order of writing the cell it belongs to."""
+    """A job's loom, and for each tensor in the order of writing the cell it belongs to. ``tells``: once the
+    merge is finished, its coefficients are known. Then ``whole`` has those of the whole model, in words, and ``apart``
+    is how far apart the parents are."""
 
     picture: LoomPicture
     order: tuple[tuple[str, str], ...]
+    tells: bool = False
+    whole: str = ""
+    apart: Apart | None = None
 
     def cover(self, tensors_done: int) -> str:
         """The path over the cells that still miss a tensor."""
@@ -52,13 +62,14 @@ class JobMemory:
         self._rates: OrderedDict[str, deque[float]] = OrderedDict()
         self._last: dict[str, float] = {}
 
-    def loom(self, job: Job, library: Library) -> JobLoom | None:
-        """The loom of a merge; None when its models' headers cannot be read any more. May take seconds once."""
-        key = f"{job.id}:{job.pinned is not None}"
+    def loom(self, job: Job, library: Library, artifacts: Artifacts) -> JobLoom | None:
+        """The loom of a merge; None when its models' headers cannot be read any more. May take seconds once, and once
+        more when the merge is done and what it found in the weights is known."""
+        key = _key(job)
         with self._lock:
             if key in self._looms:
                 return self._looms[key]
-        made = _make_loom(job, library)
+        made = _make_loom(job, library, _found(job, artifacts))
         if made is not None:
             with self._lock:
                 self._looms[key] = made
@@ -68,7 +79,7 @@ class JobMemory:
     def known_loom(self, job: Job) -> JobLoom | None:
         """The loom if it was made before."""
         with self._lock:
-            return self._looms.get(f"{job.id}:{job.pinned is not None}")
+            return self._looms.get(_key(job))
 
     def rates(self, job_id: str) -> tuple[float, ...]:
         """Bytes a second, oldest first."""
@@ -118,12 +129,31 @@ def _rate(fields: Mapping[str, str]) -> float | None:
     return float(rate) if isinstance(rate, (int, float)) else None
 
 
-def _make_loom(job: Job, library: Library) -> JobLoom | None:
+def _key(job: Job) -> str:
+    return f"{job.id}:{job.pinned is not None}:{job.state == 'succeeded'}"
+
+
+def _found(job: Job, artifacts: Artifacts) -> Mixtures:
+    """What a finished merge keeps of its tensors."""
+    manifest = artifacts.manifest(job.id) if job.state == "succeeded" else None
+    if manifest is None or manifest.file(COEFFICIENTS_FILE) is None:
+        return NOTHING_FOUND
+    try:
+        with artifacts.open(job.id, COEFFICIENTS_FILE) as file:
+            return read_coefficients(file.read(LARGEST))
+    except (Refused, OSError):
+        return NOTHING_FOUND
+
+
+def _make_loom(job: Job, library: Library, found: Mixtures) -> JobLoom | None:
     seen = preflight(job.pinned or job.recipe, library, seed=job.seed)
     if seen.plan is None or seen.recipe is None:
         return None
     letters = letters_of(seen.plan, view(seen.recipe))
-    return JobLoom(loom_picture(seen.plan, letters), tuple(cell_order(seen.plan)))
+    told = loom(seen.plan, found)
+    order = tuple(cell_order(seen.plan))
+    whole = found_words(told.whole, letters, turned=False) if told.whole else ""
+    return JobLoom(told_picture(told, letters), order, tells(seen.plan.steps()), whole, told.apart)
 
 
 def _forget_oldest(kept: OrderedDict[str, Any]) -> None:

@@ -88,8 +88,9 @@ def progress(request: Request, templates: TemplatesDep, services: ServicesDep, j
 @router.get("/jobs/{job_id}/loom")
 def loom(request: Request, templates: TemplatesDep, services: ServicesDep, job: JobDep) -> HTMLResponse:
     """The loom, asked for when the rest of the page is there: the first time its models' headers are read."""
-    made = memory_of(request.app).loom(job, services.library) if job.kind == "merge" else None
-    view = page_of(services, memory_of(request.app), job)
+    memory = memory_of(request.app)
+    made = memory.loom(job, services.library, services.artifacts) if job.kind == "merge" else None
+    view = page_of(services, memory, job)
     return templates.partial(request, "partials/_job_loom.html", view=view, loom=made, cover=_cover(job, made))
 
 

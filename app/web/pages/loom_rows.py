@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.planning.plan import MadeTensor, Plan
-from app.planning.shares import Loom, LoomRow, loom, places
+from app.planning.shares import Cell, Loom, LoomRow, loom, places
 from app.recipe.form import FormView
 from app.web.pages.pictures import curves
 from app.web.pages.pictures import loom as picture
+from app.web.rendering import degrees
 
 _SHORT = {"embeddings": "embed", "final norm": "norm"}
 _CURVED = ("weight", "t", "scale")
@@ -17,8 +18,12 @@ _CURVED = ("weight", "t", "scale")
 
 def loom_picture(plan: Plan, letters: Sequence[str]) -> picture.LoomPicture:
     """The loom of a plan. ``letters``: one for each of ``plan.parents``, empty for a base."""
-    told = loom(plan)
-    return picture.draw(loom_rows(told), letters, exact=told.exact)
+    return told_picture(loom(plan), letters)
+
+
+def told_picture(told: Loom, letters: Sequence[str]) -> picture.LoomPicture:
+    """The same of what is known already, which may be the loom of a finished merge."""
+    return picture.draw(loom_rows(told, letters), letters, exact=told.exact, measured=told.measured)
 
 
 def cell_order(plan: Plan) -> list[tuple[str, str]]:
@@ -26,16 +31,35 @@ def cell_order(plan: Plan) -> list[tuple[str, str]]:
     return [(_short(place) if layer is None else str(layer), place) for layer, place in places(plan)]
 
 
-def loom_rows(told: Loom) -> list[picture.Row]:
+def loom_rows(told: Loom, letters: Sequence[str]) -> list[picture.Row]:
     """The rows from the top down: the last layer first, as a model is drawn."""
-    return [_row(row, told.columns) for row in reversed(told.rows)]
+    return [_row(row, told, letters) for row in reversed(told.rows)]
 
 
-def _row(row: LoomRow, columns: Sequence[str]) -> picture.Row:
+def _row(row: LoomRow, told: Loom, letters: Sequence[str]) -> picture.Row:
     outside = row.layer is None
-    names = [row.label] if outside else columns
-    cells = {name: cell.shares for name, cell in zip(names, row.cells, strict=True) if cell is not None}
-    return picture.Row(_short(row.label) if outside else row.label, row.layer, cells)
+    names = [row.label] if outside else told.columns
+    cells = {name: cell for name, cell in zip(names, row.cells, strict=True) if cell is not None}
+    words = {name: found_words(cell, letters) for name, cell in cells.items() if cell.found}
+    shares = {name: cell.shares for name, cell in cells.items()}
+    return picture.Row(_short(row.label) if outside else row.label, row.layer, shares, words)
+
+
+def found_words(cell: Cell, letters: Sequence[str], *, turned: bool = True) -> str:
+    """``A 0.54, B 0.54, 43°``, the coefficients, and with ``turned`` the angle; ``A 55, B 45 %`` where there are only
+    shares."""
+    if cell.found is None:
+        return picture.share_words(cell.shares, letters)
+    factors = zip(letters, cell.found.coefficients, strict=True)
+    words = [f"{letter or 'base'} {_factor(factor)}" for letter, factor in factors if factor]
+    if turned and cell.found.angle is not None:
+        words.append(degrees(cell.found.angle))
+    return ", ".join(words)
+
+
+def _factor(value: float) -> str:
+    """Never a negative zero."""
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
 def _short(label: str) -> str:

@@ -138,7 +138,7 @@ def test_the_loom_shows_what_the_weights_say(online: TestClient) -> None:
     text = LINEAR + "  - {model: loom/prose, parameters: {weight: 3}}\n"
     answer = online.post("/build/check", data={"recipe": text}, headers=LIVE).text
     cells = {cell.text for cell in elements(answer, "td")}
-    assert cells == {"A 25, B 75", "1", "3"}
+    assert cells == {"A 25, B 75 %", "1", "3"}
 
 
 def test_a_missing_model_is_a_finding_not_a_crash(online: TestClient) -> None:

@@ -207,7 +207,9 @@ def test_what_is_sent_while_it_runs(with_hub: Settings, store: Store) -> None:
         done = render(Event("done", {"text": "Done.", "at": 1.0, "state": "succeeded"}, 6), job)
         swaps = {part.attributes["hx-target"] for part in elements(done, "hx-partial")}
         assert {"#outcome", "#actions", "#state", "#told"} <= swaps
-        assert one(done, "div", **{"hx-trigger": "load"}).attributes["hx-get"] == f"{place}/outcome"
+        assert [part.attributes["hx-get"] for part in elements(done, "div", **{"hx-trigger": "load"})] == [
+            f"{place}/loom", f"{place}/outcome",
+        ]  # fmt: skip
 
 
 def vars_of(numbers: Numbers) -> dict[str, object]:

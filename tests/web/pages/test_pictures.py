@@ -89,8 +89,8 @@ def test_a_cover_hides_exactly_its_cells() -> None:
 
 def test_the_table_says_the_same_in_words() -> None:
     table = {row.label: row for row in loom.draw(rows(), ["", "A", "B"]).table}
-    assert table["0"].cells == ("A 25, B 75", "base 50, A 50")
-    assert table["head"].cells == ("base 20, A 30, B 50",)
+    assert table["0"].cells == ("A 25, B 75 %", "base 50, A 50 %")
+    assert table["head"].cells == ("base 20, A 30, B 50 %",)
     assert table["head"].wide
 
 

@@ -7,7 +7,7 @@ units are thousandths of the drawing's width; vertical ones are CSS pixels.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.web.pages.pictures.threads import thread
 
@@ -26,11 +26,13 @@ _TICKS = 8
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of the loom. ``layer`` is None outside the layers, where ``label`` names the row and every cell is one
-    wide cell. ``cells``: module -> share of each parent (adding up to 1), parents in the order of ``letters``."""
+    wide cell. ``cells``: module -> share of each parent (adding up to 1), parents in the order of ``letters``.
+    ``words``: module -> what the table has instead of the shares."""
 
     label: str
     layer: int | None
     cells: Mapping[str, tuple[float, ...]]
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,8 @@ class LoomPicture:
     table: tuple[TableRow, ...]
     exact: bool = True
     """False when only the weights decide the shares, so that equal ones are drawn."""
+    measured: bool = False
+    """The weights have decided: the table has words of its own, with units."""
 
     @property
     def total_height(self) -> int:
@@ -111,7 +115,7 @@ class LoomPicture:
         return "".join(self.boxes.get(cell, "") for cell in cells)
 
 
-def draw(rows: Sequence[Row], letters: Sequence[str], *, exact: bool = True) -> LoomPicture:
+def draw(rows: Sequence[Row], letters: Sequence[str], *, exact: bool = True, measured: bool = False) -> LoomPicture:
     """Lay the loom out. ``rows`` go from the top down, as drawn; ``letters``: one for each share of a cell."""
     banks = _banks(dict.fromkeys(name for row in rows if row.layer is not None for name in row.cells))
     columns = tuple(column for _, bank in banks for column in bank)
@@ -135,6 +139,7 @@ def draw(rows: Sequence[Row], letters: Sequence[str], *, exact: bool = True) -> 
         tuple(y for row, y in places if row.layer is None), min(starts.values(), default=0.0), pitch, thickness,
         round(max((y for _, y in places), default=0.0) + thickness), layers,
         tuple(starts[layer] + thickness / 2 for layer in sorted(starts)), _table(rows, columns, letters), exact,
+        measured,
     )  # fmt: skip
 
 
@@ -216,19 +221,17 @@ def _table(rows: Sequence[Row], columns: Sequence[Column], letters: Sequence[str
     names = [column.name for column in columns]
     told = []
     for row in rows:
-        if row.layer is None:
-            told.append(
-                TableRow(row.label, tuple(_words(one, letters) for one in list(row.cells.values())[:1]), wide=True)
-            )
-        else:
-            told.append(TableRow(row.label, tuple(_words(row.cells.get(name, ()), letters) for name in names)))
+        shown = names if row.layer is not None else list(row.cells)[:1]
+        words = (row.words.get(name) or share_words(row.cells.get(name, ()), letters) for name in shown)
+        told.append(TableRow(row.label, tuple(words), wide=row.layer is None))
     return tuple(told)
 
 
-def _words(shares: Sequence[float], letters: Sequence[str]) -> str:
-    """``A 55, B 45`` in percent; a base is called base."""
-    return ", ".join(
+def share_words(shares: Sequence[float], letters: Sequence[str]) -> str:
+    """``A 55, B 45 %``; a base is called base."""
+    words = [
         f"{letter or 'base'} {share * 100:.0f}"
         for letter, share in zip(letters, shares, strict=False)
         if share >= 0.005
-    )
+    ]
+    return f"{', '.join(words)} %" if words else ""
