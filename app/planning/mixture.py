@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
+from app.planning.pinning import published_names
 from app.planning.plan import Input, LaidOutTensor, MadeTensor, Plan, Step
 from app.planning.strict_json import BadJson, load_object
 
@@ -70,7 +71,7 @@ def mixtures_of(rows: Iterable[Mapping[str, Any]]) -> tuple[Mixture, ...]:
 
 
 def write_coefficients(plan: Plan, mixtures: Iterable[Mixture]) -> str:
-    """The file's text: the parents, and a line a tensor in the order of the result's."""
+    """The file's text: the parents as the published recipe calls them, and a line a tensor, in the result's order."""
     found = {one.key: one for one in mixtures}
     steps = {(document, step.name): step for document, step in every_step(plan)}
     lines = [
@@ -78,7 +79,9 @@ def write_coefficients(plan: Plan, mixtures: Iterable[Mixture]) -> str:
         for key, step in steps.items()
         if key in found
     ]
-    parents = json.dumps([{"ref": parent.ref, "commit": parent.commit} for parent in plan.parents])
+    refs = plan.recipe.parents()
+    names = published_names(plan.recipe, dict(zip(refs, plan.parents, strict=False)))
+    parents = json.dumps([str(names[ref]) for ref in refs])
     return "\n".join(['{"format": 1,', f' "parents": {parents},', ' "tensors": [', ",\n".join(lines), "]}\n"])
 
 

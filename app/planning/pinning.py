@@ -13,7 +13,17 @@ from app.recipe.schema import ModelRef, Module, Recipe, Slice, Source, Tokenizer
 
 def pin(recipe: Recipe, facts: Mapping[ModelRef, ModelFacts], seed: int | None) -> Recipe:
     """The same recipe with Hub models at their commits, absolute folders by their last two names, and the seed."""
+    return replace(_pinned(recipe, facts)[0], seed=recipe.seed if seed is None else seed)
+
+
+def published_names(recipe: Recipe, facts: Mapping[ModelRef, ModelFacts]) -> Mapping[ModelRef, ModelRef]:
+    """What the published recipe calls each of its parents."""
+    return _pinned(recipe, facts)[1]
+
+
+def _pinned(recipe: Recipe, facts: Mapping[ModelRef, ModelFacts]) -> tuple[Recipe, Mapping[ModelRef, ModelRef]]:
     used: dict[str, str] = {}
+    names: dict[ModelRef, ModelRef] = {}
 
     def at(ref: ModelRef, known: ModelFacts | None) -> ModelRef:
         name = _without_path(ref.name, used)
@@ -21,9 +31,9 @@ def pin(recipe: Recipe, facts: Mapping[ModelRef, ModelFacts], seed: int | None) 
         return ModelRef(name, known.commit if known and known.commit else ref.revision, adapter)
 
     def pinned(ref: ModelRef) -> ModelRef:
-        return at(ref, facts.get(ref))
+        return names.setdefault(ref, at(ref, facts.get(ref)))
 
-    return replace(map_references(recipe, pinned), seed=recipe.seed if seed is None else seed)
+    return map_references(recipe, pinned), names
 
 
 def map_references(recipe: Recipe, change: Callable[[ModelRef], ModelRef]) -> Recipe:

@@ -45,12 +45,24 @@ def test_the_file_names_parents_and_keeps_the_results_order() -> None:
     found = [Mixture(step.name, (0.7, 0.3), (12.5,)) for step in plan.steps()]
     text = write_coefficients(plan, reversed([*found, Mixture("of no tensor", (1.0,))]))
     content = json.loads(text)
-    assert content["parents"] == [{"ref": one.ref, "commit": one.commit} for one in plan.parents]
+    assert content["parents"] == ["o/a", "o/b"]
     assert [one["tensor"] for one in content["tensors"]] == [step.name for step in plan.steps()]
     assert content["tensors"][0]["method"] == "slerp"
     assert content["tensors"][0]["inputs"] == [0, 1]
     assert len(text.splitlines()) == len(found) + 4
     assert read_coefficients(text.encode()) == {one.key: one for one in found}
+
+
+def test_parents_are_called_as_in_the_published_recipe() -> None:
+    text = SLERP.replace("o/b", "/home/me/secret/models/b")
+    known = family(
+        replace(facts("o/a", llama_shapes(1)), commit="c" * 40), facts("/home/me/secret/models/b", llama_shapes(1))
+    )
+    plan = make_plan(recipe(text), known)
+    name = next(iter(plan.steps())).name
+    content = json.loads(write_coefficients(plan, [Mixture(name, (0.7, 0.3))]))
+    assert content["parents"] == ["o/a@" + "c" * 40, "local:models/b"]
+    assert all(one in plan.texts["mergekit_config.yml"] for one in content["parents"])
 
 
 def test_documents_stand_beside_the_result() -> None:
@@ -60,7 +72,7 @@ def test_documents_stand_beside_the_result() -> None:
     content = json.loads(write_coefficients(plan, [Mixture(name, (0.5, 0.6), (43.0,), document="first")]))
     (row,) = content["tensors"]
     assert (row["document"], row["method"]) == ("first", "karcher")
-    assert [content["parents"][index]["ref"] for index in row["inputs"]] == ["o/a", "o/b"]
+    assert [content["parents"][index] for index in row["inputs"]] == ["o/a", "o/b"]
 
 
 def test_what_the_recipe_decides_needs_no_telling() -> None:
