@@ -9,6 +9,8 @@ from app.recipe.findings import Finding, Refused, did_you_mean, refuse
 from app.recipe.references import parse_reference
 from app.recipe.schema import ModelRef, TokenizerSpec, TokenRule, TokenSource
 
+LARGEST_MULTIPLE = 1 << 16
+"""What rows are rounded up to is made whole in memory and on the disk."""
 _KINDS = ("model_token", "zero")
 
 
@@ -37,8 +39,9 @@ def _block(raw: Any) -> TokenizerSpec:
         )
     _only(raw, ("source", "tokens", "pad_to_multiple_of"), "tokenizer")
     pad = raw.get("pad_to_multiple_of")
-    if pad is not None and (type(pad) is not int or pad < 1):
-        raise refuse("bad-value", "tokenizer.pad_to_multiple_of", "This must be a whole number, 1 or more.", "")
+    if pad is not None and (type(pad) is not int or not 1 <= pad <= LARGEST_MULTIPLE):
+        text = f"This must be a whole number from 1 to {LARGEST_MULTIPLE}."
+        raise refuse("bad-value", "tokenizer.pad_to_multiple_of", text, "Usual are 8, 64 and 128.")
     tokens = raw.get("tokens") or {}
     if not isinstance(tokens, dict):
         raise refuse("bad-tokenizer", "tokenizer.tokens", "Tokens are names, each with a rule.", "")
@@ -55,8 +58,10 @@ def _rule(raw: Any, where: str) -> TokenRule:
     if not isinstance(raw, dict):
         raise refuse("bad-tokenizer", where, "A token's rule has source and force.", "")
     _only(raw, ("source", "force"), where)
-    source = raw.get("source")
-    return TokenRule(None if source is None else _token_source(source, f"{where}.source"), raw.get("force") is True)
+    source, force = raw.get("source"), raw.get("force") or False
+    if not isinstance(force, bool):
+        raise refuse("bad-value", f"{where}.force", "This must be true or false.", "Write force: true.")
+    return TokenRule(None if source is None else _token_source(source, f"{where}.source"), force)
 
 
 def _token_source(raw: Any, where: str) -> TokenSource:
@@ -70,6 +75,10 @@ def _token_source(raw: Any, where: str) -> TokenSource:
     token, token_id = raw.get("token"), raw.get("token_id")
     if raw.get("model") is None or (token is None) == (token_id is None):
         raise refuse("bad-tokenizer", where, "A model_token needs a model and either token or token_id.", "")
+    if token is not None and not isinstance(token, str):
+        raise refuse("bad-value", f"{where}.token", "This must be text.", 'Put a number into quotes: "5".')
+    if token_id is not None and (type(token_id) is not int or token_id < 0):
+        raise refuse("bad-value", f"{where}.token_id", "This must be a whole number, 0 or more.", "")
     return TokenSource("model_token", parse_reference(str(raw["model"]), where), token, token_id)
 
 

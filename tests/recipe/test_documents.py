@@ -12,7 +12,7 @@ from app.recipe.findings import Refused
 from app.recipe.form import apply, view
 from app.recipe.identity import recipe_hash
 from app.recipe.reading import read_recipe
-from app.recipe.schema import Recipe
+from app.recipe.schema import ModelRef, Recipe
 from app.recipe.writing import write_recipe
 
 
@@ -107,3 +107,11 @@ def test_the_form_shows_all_models_and_keeps_all_documents() -> None:
 def test_one_document_has_the_hash_it_always_had() -> None:
     known = "merge_method: linear\nmodels:\n- {model: a/b, parameters: {weight: 1}}\n"
     assert recipe_hash(read(known)) == "5824cb2f72e9f1256a51428ccd2fe9aeae2893050507de0969e61555b49a0dac"
+
+
+def test_a_document_may_be_called_like_a_method() -> None:
+    """A name means a result only where a model is named."""
+    recipe = read(linear("o/a", "o/b", name="linear"), linear("linear", "o/c"))
+    assert (recipe.merge_method, recipe.stages[0].merge_method) == ("linear", "linear")
+    assert recipe.own_parents() == (ModelRef("linear"), ModelRef("o/c"))
+    assert recipe.parents() == (ModelRef("o/a"), ModelRef("o/b"), ModelRef("o/c"))

@@ -90,7 +90,8 @@ def test_slices_are_checked() -> None:
     unequal = "- sources: [{model: a/b, layer_range: [0, 4]}, {model: c/d, layer_range: [0, 5]}]"
     assert "unequal-slices" in codes(read_recipe(head + unequal))
     assert "missing-layer-range" in codes(read_recipe(head + "- sources: [{model: a/b}]"))
-    assert "bad-layer-range" in codes(read_recipe(head + "- sources: [{model: a/b, layer_range: [4, 0]}]"))
+    for wrong in ("[4, 0]", "[0, -1]", "[0]", "[0, 4, 8]", "[0, 1.5]", "4"):
+        assert "bad-layer-range" in codes(read_recipe(head + f"- sources: [{{model: a/b, layer_range: {wrong}}}]"))
     assert "missing-sources" in codes(read_recipe(head + "- parameters: {weight: 1}"))
 
 

@@ -14,12 +14,25 @@ from app.recipe.catalogue import METHODS, Method, Parameter
 from app.recipe.findings import Refused
 from app.recipe.identity import read_share_token, recipe_hash, share_token
 from app.recipe.reading import read_recipe
-from app.recipe.schema import ModelRef, Module, Recipe, Rule, Setting, Slice, Source
+from app.recipe.schema import (
+    ModelRef,
+    Module,
+    Recipe,
+    Rule,
+    Setting,
+    Slice,
+    Source,
+    TokenizerSpec,
+    TokenRule,
+    TokenSource,
+)
 from app.recipe.writing import write_recipe
 
 WORD = st.text("abcXYZ019_-", min_size=1, max_size=8).map(lambda text: "m" + text)
 NAMES = st.builds("{}/{}".format, WORD, WORD)
-REFS = st.builds(ModelRef, NAMES, st.none() | st.sampled_from(["main", "v1.0", "a" * 40]))
+PLAIN = st.builds(ModelRef, NAMES, st.none() | st.sampled_from(["main", "v1.0", "a" * 40]))
+REFS = PLAIN | st.builds(replace, PLAIN, adapter=PLAIN)
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=20)
 
 
 def scalars(parameter: Parameter) -> st.SearchStrategy[bool | int | float]:
@@ -51,10 +64,12 @@ def recipes(draw: st.DrawFn) -> Recipe:
     models = refs[:count] if method.base_counts else refs[1 : count + 1]
     stacked = draw(st.booleans())
     modular = draw(st.booleans())
+    every = st.sampled_from(refs)
     first = draw(st.integers(0, 8))
     layers = (first, first + draw(st.integers(1, 8))) if stacked else None
     sources = tuple(Source(model, layers, draw(given_parameters(method, ("parent", "non_base")))) for model in models)
-    whole, pieces = (() if stacked else sources), ((Slice(sources),) if stacked else ())
+    slices = st.builds(Slice, st.just(sources), st.sampled_from([None, base]), given_parameters(method, ("tensor",)))
+    whole, pieces = (() if stacked else sources), ((draw(slices),) if stacked else ())
     parts = draw(st.lists(WORD, min_size=1, max_size=2, unique=True)) if modular else []
     outer = draw(given_parameters(method, ("tensor",)))
     return Recipe(
@@ -65,11 +80,26 @@ def recipes(draw: st.DrawFn) -> Recipe:
         modules=MappingProxyType({part: Module(whole, pieces, outer) for part in parts}),
         parameters=draw(given_parameters(method, ("tensor",))),
         dtype=draw(st.sampled_from([None, "bfloat16", "float32"])),
+        out_dtype=draw(st.sampled_from([None, "float16"])),
+        tokenizer=draw(st.none() | tokenizers(every)),
         chat_template=draw(st.sampled_from([None, "auto", "{% for m in messages %}\n  {{ m }}\n{% endfor %}"])),
         head_curve=draw(st.sampled_from([None, "first", "last"])),
         seed=draw(st.none() | st.integers(0, 2**40)),
-        name=draw(st.none() | st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=20)),
+        name=draw(st.none() | TEXT),
     )
+
+
+def tokenizers(models: st.SearchStrategy[ModelRef]) -> st.SearchStrategy[TokenizerSpec]:
+    source = st.sampled_from(["union", "base"]) | models
+    kinds = (
+        st.just(TokenSource("zero"))
+        | st.builds(TokenSource, st.just("model"), models)
+        | st.builds(TokenSource, st.just("model_token"), models, TEXT)
+        | st.builds(TokenSource, st.just("model_token"), models, st.none(), st.integers(0, 10**6))
+    )
+    tokens = st.dictionaries(TEXT, st.builds(TokenRule, st.none() | kinds, st.booleans()), max_size=3)
+    older = st.builds(TokenizerSpec, source, legacy=st.just(True))
+    return older | st.builds(TokenizerSpec, source, tokens.map(MappingProxyType), st.none() | st.integers(1, 1 << 16))
 
 
 @st.composite
