@@ -114,4 +114,4 @@ def test_a_document_may_be_called_like_a_method() -> None:
     recipe = read(linear("o/a", "o/b", name="linear"), linear("linear", "o/c"))
     assert (recipe.merge_method, recipe.stages[0].merge_method) == ("linear", "linear")
     assert recipe.own_parents() == (ModelRef("linear"), ModelRef("o/c"))
-    assert recipe.parents() == (ModelRef("o/a"), ModelRef("o/b"), ModelRef("o/c"))
+    assert recipe.parents() == (ModelRef("o/c"), ModelRef("o/a"), ModelRef("o/b"))
