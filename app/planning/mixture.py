@@ -19,7 +19,7 @@ from app.planning.strict_json import BadJson, load_object
 COEFFICIENTS_FILE = "coefficients.json"
 LARGEST = 64 << 20
 """Bytes of such a file that are read; 18 771 tensors of three parents take 4 MB."""
-TELLING = frozenset({"slerp", "nuslerp", "multislerp", "karcher", "model_stock", "sce", "arcee_fusion"})
+TELLING = frozenset({"slerp", "nuslerp", "multislerp", "karcher", "model_stock", "sce", "nearswap", "arcee_fusion"})
 """Methods whose factors are known when a tensor is merged, and not before."""
 
 By = Literal["tensor", "row", "column", "weight"]

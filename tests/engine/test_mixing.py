@@ -140,6 +140,16 @@ def test_arcee_fusion_tells_how_much_it_took(tmp_path: Path) -> None:
         assert mixture.by == "weight"
 
 
+def test_nearswap_tells_how_much_it_took(tmp_path: Path) -> None:
+    case = case_of(tmp_path, "nearswap", 2, {"t": 0.2})
+    found = told(case, tmp_path / "out", chunk=4096)
+    for name, mixture in found.items():
+        base, other = (load_result(folder)[name].double().numpy() for folder in case.folders)
+        taken = float(np.minimum(0.2 / np.abs(base - other), 1).mean())
+        assert mixture.coefficients == pytest.approx((1 - taken, taken), abs=1e-6)
+        assert mixture.by == "weight"
+
+
 def test_zeros_have_no_angle(tmp_path: Path) -> None:
     zeros, ones = {"t": torch.zeros(40)}, {"t": torch.ones(40)}
     case = make_case(tmp_path, [zeros, ones], "slerp", shared={"t": 0.5})

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from worker.engine import topk
-from worker.engine.dtypes import Array
+from worker.engine.dtypes import BLOCK, Array
 from worker.engine.methods.parameters import number
 from worker.engine.mixing import mixed
 from worker.engine.work import Work
@@ -20,10 +20,14 @@ _ALMOST = 1.0 - 2.0**-22
 def nearswap(work: Work) -> None:
     """w = clamp(t / max(|b − x|, 1e-6), 0, 1); y = w·x + (1 − w)·b."""
     t = np.float32(number(work.step, "t", 0.0))
+    taken = np.zeros(-(-work.elements // BLOCK))
+    work.mixture = lambda: mixed(work.step, np.array([taken.sum() / max(1, work.elements)]), by="weight")
 
     def make(chunk: Any) -> None:
         base, other = work.backend.floats(chunk)
         share = np.clip(t / np.maximum(np.abs(base - other), np.float32(1e-6)), 0, 1)
+        blocks = np.add.reduceat(share.astype(np.float64), np.arange(0, chunk.count, BLOCK))
+        taken[chunk.start // BLOCK :][: len(blocks)] = blocks
         work.backend.put(chunk, share * other + (1 - share) * base)
 
     work.write(make)
