@@ -43,12 +43,12 @@ ROUTERS: tuple[APIRouter, ...] = (
     jobs.router,  # /api/jobs, /api/jobs/{id}, .../cancel, .../upload
     files.router,  # /api/jobs/{id}/files/{name}
     compare_api.router,  # /api/compare, /api/compare/{id}, its tensors.csv and map.svg
-    adapters_api.router,  # /api/adapters, /api/adapters/check
+    adapters_api.router,  # /api/adapters, /api/adapters/extract and their checks
     build_page.router,  # /, /build, /build/check, POST /jobs
     job_pages.router,  # /jobs, /jobs/{id} and its buttons
     model_pages.router,  # /models
     compare_pages.router,  # /compare, /compare/{id}
-    adapter_pages.router,  # /adapters and its buttons
+    adapter_pages.router,  # /adapters, /adapters/extract
     recipe_pages.router,  # /recipes
     shared_pages.router,  # /r, /r/{id}, /recipes/share, /recipes/family
     draft_pages.router,  # /drafts and their buttons

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from app.adapting.difference import Difference, compare
+from app.adapting.extraction import about_extraction, outline_extraction
 from app.adapting.outline import Outline, about_size, outline
 from app.adapting.sketch import AdapterSketch, sketch
 from app.adapting.together import check_together, remarks
-from app.adapting.wanted import WantedMerge
+from app.adapting.wanted import WantedExtract, WantedMerge
 from app.library.facts import Library
 from app.library.together import read_facts
 from app.planning.facts import ModelFacts
 from app.planning.licences import compare_licences
+from app.planning.parents import Parents, unfit
 from app.recipe.findings import Finding, Refused, has_errors
 from app.recipe.references import parse_reference
+from app.recipe.schema import ModelRef
 
 
 @dataclass(frozen=True)
@@ -54,3 +58,38 @@ def premerge(wanted: WantedMerge, library: Library, token: str | None = None) ->
     findings += [remark for one in facts for remark in one.remarks]
     pinned = wanted.pinned([library.pin(ref, one) for ref, one in zip(wanted.adapters, facts, strict=True)])
     return Premerge(pinned, facts, listed, made, tuple(dict.fromkeys(findings)))
+
+
+@dataclass(frozen=True)
+class Preextract:
+    """``wanted``: pinned likewise. ``parents``: the fine-tune and its base."""
+
+    wanted: WantedExtract
+    parents: Parents
+    difference: Difference
+    outline: Outline
+    findings: tuple[Finding, ...]
+
+
+def preextract(wanted: WantedExtract, library: Library, token: str | None = None) -> Preextract:
+    """Raises Refused with everything that stands in the way."""
+    parents = models_of((wanted.tuned, wanted.base), library, token)
+    tuned, base = parents.facts
+    difference = compare(tuned, base, wanted.wish)
+    findings = [
+        *about_extraction(difference, parents, wanted.wish),
+        *compare_licences({str(ref): one.licence for ref, one in zip(parents.refs, parents.facts, strict=True)}),
+        *tuned.remarks, *base.remarks,
+    ]  # fmt: skip
+    pinned = replace(wanted, tuned=library.pin(wanted.tuned, tuned), base=library.pin(wanted.base, base))
+    made = outline_extraction(difference, parents, wanted.wish)
+    return Preextract(pinned, parents, difference, made, tuple(dict.fromkeys(findings)))
+
+
+def models_of(refs: tuple[ModelRef, ...], library: Library, token: str | None = None) -> Parents:
+    """The facts of models, which may have adapters on them. Raises Refused."""
+    facts, problems = read_facts(refs, library, token)
+    problems += [finding for ref, one in facts.items() for finding in unfit(ref, one)]
+    if problems:
+        raise Refused(dict.fromkeys(problems))
+    return Parents.of(refs, facts)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.adapting.methods import METHODS
-from app.adapting.wanted import DENSITY, DTYPES, read_merge
+from app.adapting.wanted import DENSITY, DTYPES, read_extract, read_merge
 from app.recipe.findings import Finding
 from worker.arguments import numbers, share, whole
 
@@ -63,6 +63,16 @@ def register(add: Add) -> None:
     one.add_argument(
         "--max-error", type=share, help="less rank where so much of a change may be missing; 0.1 is a tenth of it"
     )
+    one.add_argument(
+        "--modules",
+        default="",
+        metavar="NAME,...",
+        help="last parts of the names of the layers that get LoRA; all without",
+    )
+    one.add_argument(
+        "--whole", action=argparse.BooleanOptionalAction, default=True,
+        help="save along what else changed: norms, embeddings, head, biases; yes unless told otherwise",
+    )  # fmt: skip
     one.add_argument("--seed", type=int, default=0, help="for the random projection; 0 without")
     _common(one)
 
@@ -81,13 +91,14 @@ def merge_adapters(asked: argparse.Namespace, library: Library, token: str | Non
 
 def extract_lora(asked: argparse.Namespace, library: Library, token: str | None, bar: Bar) -> Report:
     """Raises Refused or OSError."""
-    from worker.lora.extracting import Wish
-    from worker.lora.making import extracted, models_of
+    from worker.lora.making import extracted
 
+    wanted = read_extract(
+        asked.tuned, asked.base, rank=asked.rank, max_error=asked.max_error, seed=asked.seed, dtype=asked.dtype,
+        modules=asked.modules.split(","), whole=asked.whole,
+    )  # fmt: skip
     out, watch = _place(asked, bar)
-    models = models_of((asked.tuned, asked.base), library, token)
-    wish = Wish(asked.rank, asked.max_error, asked.seed, asked.dtype)
-    return _kept(extracted(models, wish, library, watch, out, title=out.name, token=token), asked.out)
+    return _kept(extracted(wanted, library, watch, out, title=out.name, token=token), asked.out)
 
 
 def _place(asked: argparse.Namespace, bar: Bar) -> tuple[Path, Console]:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from app.accounts.vault import Vault
-from app.adapting.wanted import WantedMerge
+from app.adapting.wanted import WantedExtract, WantedMerge
 from app.comparing.wanted import Wanted
 from app.db import Sessions, make_engine, sessions
 from app.jobs.claim import Claim, LeaseLost
@@ -27,7 +27,7 @@ from app.storage.comparisons import Comparisons
 from app.storage.local import LocalArtifacts, read_manifest
 from worker.compare.compare import compare
 from worker.explain import explain
-from worker.lora.making import MadeAdapter, keep, merged
+from worker.lora.making import MadeAdapter, extracted, keep, merged
 from worker.open_library import open_library
 from worker.runner import Cancelled, HandedBack, Runner
 from worker.steps.checkpoint import Order, make_checkpoint
@@ -175,9 +175,18 @@ def _compare(claim: Claim, runner: Runner, place: Workplace) -> Mapping[str, Any
 def _merge_adapters(claim: Claim, runner: Runner, place: Workplace) -> Mapping[str, Any]:
     job = claim.job
     wanted, token = WantedMerge.of_params(job.params), _token(job, place)
-    return _adapter(job, runner, place, lambda out: merged(
-        wanted, place.library, runner, out, title=job.title, token=token
-    ))  # fmt: skip
+    return _adapter(
+        job, runner, place, lambda out: merged(wanted, place.library, runner, out, title=job.title, token=token)
+    )  # fmt: skip
+
+
+def _extract_lora(claim: Claim, runner: Runner, place: Workplace) -> Mapping[str, Any]:
+    job = claim.job
+    wanted, token = WantedExtract.of_params(job.params), _token(job, place)
+    return _adapter(
+        job, runner, place,
+        lambda out: extracted(wanted, place.library, runner, out, title=job.title, token=token),
+    )  # fmt: skip
 
 
 def _adapter(job: Job, runner: Runner, place: Workplace, make: Callable[[Path], MadeAdapter]) -> Mapping[str, Any]:
@@ -199,5 +208,11 @@ def _token(job: Job, place: Workplace) -> str | None:
 
 
 WORK: Mapping[str, Callable[[Claim, Runner, Workplace], Mapping[str, Any]]] = MappingProxyType(
-    {"merge": _merge, "upload": _upload, "compare": _compare, "merge-adapters": _merge_adapters}
+    {
+        "merge": _merge,
+        "upload": _upload,
+        "compare": _compare,
+        "merge-adapters": _merge_adapters,
+        "extract-lora": _extract_lora,
+    }
 )

@@ -1,4 +1,4 @@
-"""The adapter that a merge will give, before a weight is read: modules, ranks, bytes."""
+"""The adapter that a merge of adapters will give, before a weight is read: modules, ranks, bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.recipe.findings import Finding
 _DOUBLE = 8
 _HEADER_BYTES = 250
 """Of the result's header, for one module."""
-_PROCESS_BYTES = 120 << 20
+PROCESS_BYTES = 160 << 20
 """What a worker needs before it has read anything."""
 
 
@@ -30,7 +30,7 @@ class Outline:
 
     @property
     def rank_words(self) -> str:
-        return range_words(self.ranks.values())
+        return range_words(self.ranks.values()) if self.ranks else "–"
 
 
 def range_words(numbers: Iterable[int]) -> str:
@@ -45,13 +45,18 @@ def outline(adapters: Sequence[AdapterSketch], how: How, dtype: str, parents: Se
     ranks = {name: rank_of(modules, how) for name, modules in each.items()}
     elements = sum(rank * (each[name][0].outputs + each[name][0].inputs) for name, rank in ranks.items())
     read = sum(one.up.elements + one.down.elements for modules in each.values() for one in modules)
-    output = elements * DTYPE_BYTES[TORCH_TO_SAFETENSORS[dtype]] + _HEADER_BYTES * len(ranks)
+    output = stored_bytes(elements, len(ranks), dtype)
     return Outline(
         ranks,
         output,
         sum(file.size for one in parents for file in needed_files(one) if not file.present),
-        _PROCESS_BYTES + _DOUBLE * (read + elements) + 2 * output,
+        PROCESS_BYTES + _DOUBLE * (read + elements) + 2 * output,
     )
+
+
+def stored_bytes(elements: int, modules: int, dtype: str) -> int:
+    """What a file of so many numbers and modules takes, nearly."""
+    return elements * DTYPE_BYTES[TORCH_TO_SAFETENSORS[dtype]] + _HEADER_BYTES * modules
 
 
 def rank_of(modules: Sequence[ModuleSketch], how: How) -> int:

@@ -102,3 +102,56 @@ def _adapter(text: str, number: int) -> ModelRef:
 
 def _all(names: Sequence[str] | Mapping[str, object]) -> str:
     return ", ".join(names)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How an adapter is extracted. ``rank`` at most, and no more of it than ``max_error`` (share of a change's length
+    that may be missing) asks for. ``modules``: last parts of the names of those that get LoRA; empty: all. ``whole``:
+    what else changed is saved along."""
+
+    rank: int
+    max_error: float | None = None
+    seed: int = 0
+    dtype: str = "float32"
+    modules: tuple[str, ...] = ()
+    whole: bool = True
+
+
+@dataclass(frozen=True)
+class WantedExtract:
+    """What ``tuned`` learnt beyond ``base``, as an adapter."""
+
+    tuned: ModelRef
+    base: ModelRef
+    wish: Wish
+
+    def as_params(self) -> dict[str, Any]:
+        """For the job's row."""
+        wish = {**asdict(self.wish), "modules": list(self.wish.modules)}
+        return {"tuned": str(self.tuned), "base": str(self.base), **wish}
+
+    @classmethod
+    def of_params(cls, params: Mapping[str, Any]) -> WantedExtract:
+        return read_extract(**params)
+
+
+def read_extract(
+    tuned: str, base: str, *, rank: int, max_error: float | None = None, seed: int = 0, dtype: str = "float32",
+    modules: Sequence[str] = (), whole: bool = True,
+) -> WantedExtract:  # fmt: skip
+    """Raises Refused."""
+    for name, where in ((tuned, "tuned"), (base, "base")):
+        if not name.strip():
+            text = "An extraction needs a fine-tune and the model that it was made from."
+            raise refuse("too-few-models", where, text, "Name both.")
+    check_numbers(rank, seed, dtype)
+    if max_error is not None and not 0 < max_error < 1:
+        text = "What may be missing of a change lies between 0 and 1."
+        raise refuse("bad-error", "max_error", text, "0.1 leaves out a tenth at most.")
+    refs = parse_reference(tuned, "tuned"), parse_reference(base, "base")
+    if refs[0] == refs[1]:
+        text = f"{refs[0]} is both the fine-tune and its base."
+        raise refuse("model-twice", "base", text, "Name the model that the fine-tune was made from.")
+    named = tuple(dict.fromkeys(one.strip() for one in modules if one.strip()))
+    return WantedExtract(*refs, Wish(rank, max_error, seed, dtype, named, whole))

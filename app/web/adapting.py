@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from app.adapting.outline import Outline
-from app.adapting.wanted import WantedMerge
+from app.adapting.wanted import WantedExtract, WantedMerge
 from app.jobs.models import Job
 from app.jobs.store import NewJob
-from app.preadapt import premerge
+from app.preadapt import preextract, premerge
 from app.web.services import Services
 from app.web.submitting import check_key, enqueue
 
@@ -19,22 +19,33 @@ def submit_merge(services: Services, wanted: WantedMerge, *, key: str | None = N
     check_key(key)
     pinned = premerge(wanted, services.library).wanted
     names = _listed([one.name.rsplit("/", 1)[-1] for one in pinned.adapters])
-    return enqueue(services, _new("merge-adapters", f"{names} by {pinned.how.method}", pinned.as_params(), key))
+    parents = list(dict.fromkeys(map(str, pinned.adapters)))
+    return enqueue(
+        services, _new("merge-adapters", f"{names} by {pinned.how.method}", parents, pinned.as_params(), key)
+    )
+
+
+def submit_extract(services: Services, wanted: WantedExtract, *, key: str | None = None) -> Job:
+    """Queue the extraction of an adapter, likewise."""
+    check_key(key)
+    pinned = preextract(wanted, services.library).wanted
+    tuned, base = (one.name.rsplit("/", 1)[-1] for one in (pinned.tuned, pinned.base))
+    parents = [str(pinned.tuned), str(pinned.base)]
+    return enqueue(services, _new("extract-lora", f"LoRA of {tuned} on {base}", parents, pinned.as_params(), key))
 
 
 def outline_json(made: Outline) -> dict[str, Any]:
     """What the result will be and cost."""
     return {
         "modules": len(made.ranks),
-        "ranks": [min(made.ranks.values()), max(made.ranks.values())],
+        "ranks": [min(made.ranks.values(), default=0), max(made.ranks.values(), default=0)],
         "output_bytes": made.output_bytes,
         "download_bytes": made.download_bytes,
         "memory_bytes": made.memory_bytes,
     }
 
 
-def _new(kind: str, title: str, params: dict[str, Any], key: str | None) -> NewJob:
-    parents = list(dict.fromkeys(params["adapters"]))
+def _new(kind: str, title: str, parents: list[str], params: dict[str, Any], key: str | None) -> NewJob:
     return NewJob(kind, title=title[:200], seed=params["seed"], parents=parents, params=params, idempotency_key=key)
 
 

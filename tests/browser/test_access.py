@@ -50,6 +50,7 @@ def pages(app: Running) -> dict[str, str]:
         "models": "/models",
         "compare": "/compare?model=weavers/tiny-chat&model=weavers/tiny-code&base=weavers/tiny-base",
         "adapters": "/adapters?adapter=local:adapters/python&adapter=local:adapters/scripture&method=ties",
+        "extract": "/adapters/extract?tuned=weavers/tiny-chat&base=weavers/tiny-base",
         "model": "/models/view?ref=weavers/tiny-base",
         "recipes": "/recipes",
         "shared": shared,

@@ -13,7 +13,9 @@ import pytest
 from app.library.facts import Library
 from app.library.local import LocalRoots
 from app.planning.adapter_config import read_settings
+from app.preadapt import models_of
 from app.recipe.findings import Refused
+from app.recipe.references import parse_reference
 from app.recipe.schema import ModelRef
 from tests.support.adapters import factors, product, write_adapter
 from tests.support.checkpoints import read_tensors, write_json, write_weights
@@ -21,7 +23,7 @@ from tests.support.quiet import Quiet
 from tests.support.tiny_models import make_tiny
 from worker.lora.extracting import Extracted, Wish, extract
 from worker.lora.low_rank import factor
-from worker.lora.making import models_of, opened
+from worker.lora.making import opened
 from worker.steps.checkpoint import Order, make_checkpoint
 
 PREFIX = "base_model.model."
@@ -36,7 +38,8 @@ def library(tmp_path: Path):
 
 def extracted(library: Library, tuned: str, base: str, folder: Path, **wish: Any) -> Extracted:
     """The adapter, written to ``folder/made``."""
-    models = models_of([f"local:d/{tuned}".replace("+", "+local:d/"), f"local:d/{base}"], library, None)
+    names = f"local:d/{tuned}".replace("+", "+local:d/"), f"local:d/{base}"
+    models = models_of(tuple(parse_reference(name) for name in names), library)
     with opened(models, [library.folder(one) for one in models.with_adapters]) as sources:
         made = extract(*models.facts, sources, Wish(**wish), lambda done, name: None)
     (folder / "made").mkdir()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.adapting.wanted import read_merge
+from app.adapting.wanted import read_extract, read_merge
 from app.jobs.models import Job
 from tests.support.adapters import factors, write_adapter
 from tests.worker.rig import Rig, until
@@ -95,3 +95,26 @@ def test_what_stands_in_the_way_is_told_and_the_job_can_be_tried_again(steady: R
     assert again is not None
     assert steady.queue.send(again.id, again.kind)
     assert steady.ended(again).state == "succeeded", steady.told()
+
+
+def test_an_adapter_is_extracted_as_on_the_command_line(
+    steady: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, wish = ("local:models/two", "local:models/one"), {"rank": 4, "modules": ["q_proj"], "whole": False}
+    params = read_extract(*names, **wish).as_params()
+    steady.faults(hold="extracting")
+    job = steady.submit("", kind="extract-lora", params=params)
+    pid = steady.process_at("extracting")
+    steady.faults()
+    os.kill(pid, signal.SIGKILL)
+    ended = steady.ended(job)
+    assert (ended.state, ended.attempt, ended.stage) == ("succeeded", 2, "finalising"), steady.told()
+    assert (ended.tensors_done, ended.tensors_total) == (8, 8)
+    assert ended.bytes_done == ended.bytes_total
+    assert any("Kept of a module's change" in event.text for event in steady.store.events(job.id))
+    monkeypatch.setenv("WEIGHTLOOM_MODEL_ROOTS", f"models={steady.settings.model_roots['models']}")
+    words = ["--rank", "4", "--modules", "q_proj", "--no-whole"]
+    assert main(["extract-lora", *names, str(tmp_path / "A test"), *words]) == OK
+    by_hand = {path.name: path.read_bytes() for path in (tmp_path / "A test").iterdir() if path.name != "MANIFEST.json"}
+    assert made(steady, job) == by_hand
+    assert steady.left_over() == []

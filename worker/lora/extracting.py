@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from app.adapting.difference import Pair, compare, is_transposed
+from app.adapting.wanted import Wish
 from app.planning.adapter_fit import HEAD_NAME
 from app.planning.facts import ModelFacts, TensorFacts
 from app.planning.ledger import listed
@@ -20,23 +22,12 @@ from app.recipe.findings import Finding, refuse
 from app.recipe.references import is_hub_id, parse_reference
 from worker.engine.dtypes import Array, decode
 from worker.engine.opened import Sources
-from worker.lora.difference import Pair, compare, is_transposed
 from worker.lora.files import Made, adapter_files, settings_of, target_modules
 from worker.lora.low_rank import factor
 
 _PIECE = 1 << 20
 """Elements read at a time."""
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
-
-
-@dataclass(frozen=True)
-class Wish:
-    """``rank`` at most; no more of it than ``max_error`` (share of a change's length that may be missing) asks for."""
-
-    rank: int
-    max_error: float | None = None
-    seed: int = 0
-    dtype: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -67,7 +58,7 @@ def extract(
     One matrix is in memory at a time. Raises Refused: models of different make, no change at all, values that are not
     finite.
     """
-    difference = compare(tuned, base)
+    difference = compare(tuned, base, wish)
     turned = is_transposed(base)
     work = _Work()
     done = 0
@@ -76,11 +67,10 @@ def extract(
         done += pair.tuned.nbytes
         tell(done, pair.name)
     if not work.modules and not work.whole:
-        text = f"{tuned.ref} and {base.ref} have the same weights."
+        text = f"{tuned.ref} and {base.ref} have the same weights{'' if _is_all(wish) else ' in what was asked for'}."
         raise refuse("no-change", tuned.ref, text, "Name a fine-tune and the model it was made from.")
-    linear = [pair.module for pair in difference.pairs if pair.kind == "lora"]
     embedding = work.whole.get(_embedding(tuned)) if says_tied(tuned.config) else None
-    told, whole = _told(base, linear, work, turned, tied=embedding is not None)
+    told, whole = _told(base, difference.linear, work, turned, tied=embedding is not None)
     if embedding is not None:
         whole.setdefault(HEAD_NAME, embedding)  # PEFT looks for both copies of what it is told to keep tied
     files = adapter_files(work.modules, whole, settings_of(work.modules, told), wish.dtype)
@@ -88,6 +78,10 @@ def extract(
     saved = tuple(dict.fromkeys(name.rpartition(".")[0] for name in work.whole))
     findings = (*difference.findings, *_too_short(work, wish))
     return Extracted(MappingProxyType(files), ranks, work.kept, saved, findings)
+
+
+def _is_all(wish: Wish) -> bool:
+    return wish.whole and not wish.modules
 
 
 def _extract_one(pair: Pair, sources: Sources, wish: Wish, turned: bool, work: _Work) -> None:

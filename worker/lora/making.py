@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,19 +11,19 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from app.adapting.outline import needed_files, range_words
-from app.adapting.wanted import WantedMerge
+from app.adapting.wanted import WantedExtract, WantedMerge
 from app.library.facts import Library
 from app.planning.facts import ModelFacts
-from app.planning.parents import Parents, unfit
+from app.planning.parents import Parents
 from app.planning.plan import Plan
-from app.preadapt import premerge
-from app.recipe.findings import Finding, Refused, refuse
+from app.preadapt import preextract, premerge
+from app.recipe.findings import Finding, refuse
 from app.recipe.references import parse_reference
 from app.recipe.schema import Recipe
 from app.storage.base import Manifest
 from worker.engine.opened import Sources
 from worker.lora.card import extracted_card, merged_card
-from worker.lora.extracting import Wish, extract
+from worker.lora.extracting import Extracted, extract
 from worker.lora.loaded import load_adapter
 from worker.lora.merging import merge_adapters
 from worker.sizes import gigabytes
@@ -96,34 +96,45 @@ def merged(
 
 
 def extracted(
-    models: Parents, wish: Wish, library: Library, watch: Watch, out: Path, *, title: str, token: str | None
+    wanted: WantedExtract, library: Library, watch: Watch, out: Path, *, title: str, token: str | None
 ) -> MadeAdapter:
-    """What the first model has learnt beyond the second, as an adapter. Raises likewise."""
-    inputs = Inputs(models.with_adapters)
-    _make_room(0, inputs, out, watch)
+    """What a fine-tune has learnt beyond its base, as an adapter. Raises likewise."""
+    watch.enter("checking", "Reading the models' headers.")
+    looked = preextract(wanted, library, token)
+    _tell(looked.findings, watch)
+    inputs = Inputs(looked.parents.with_adapters)
+    _make_room(looked.outline.output_bytes, inputs, out, watch)
     folders = fetch(inputs, library, watch, token=token)
-    tuned, base = models.facts
-    size = sum(one.nbytes for one in tuned.tensors.values())
-    watch.enter("extracting", f"Taking {base.ref} away from {tuned.ref}.", tensors=len(tuned.tensors), size=size)
-    done = iter(range(1, len(tuned.tensors) + 1))
+    tuned, base = looked.parents.facts
+    pairs = looked.difference.pairs
+    size = sum(pair.tuned.nbytes for pair in pairs)
+    watch.enter("extracting", f"Taking {base.ref} away from {tuned.ref}.", tensors=len(pairs), size=size)
+    done = iter(range(1, len(pairs) + 1))
 
     def tell(read: int, tensor: str) -> None:
         watch.check()
         watch.progress(read, tensors=next(done), tensor=tensor)
 
-    with opened(models, folders) as sources, threadpool_limits(1, "blas"):
-        made = extract(tuned, base, sources, wish, tell)
-    files = {**made.files, "README.md": extracted_card(title, tuned, base, wish.rank).encode()}
+    with opened(looked.parents, folders) as sources, threadpool_limits(1, "blas"):
+        made = extract(tuned, base, sources, wanted.wish, tell)
+    files = {**made.files, "README.md": extracted_card(title, tuned, base, wanted.wish.rank).encode()}
+    about = {**wanted.as_params(), "base": _hub_name(base)}
+    findings = (*looked.findings, *(one for one in made.findings if one not in looked.findings))
+    lines = tuple(_extract_lines(made))
+    return MadeAdapter(files, about, inputs.parents, findings, made.ranks, made.kept, lines, made.saved)
+
+
+def _extract_lines(made: Extracted) -> Iterator[str]:
     saved = f", {len(made.saved)} saved whole" if made.saved else ""
-    lines = [f"LoRA on {len(made.ranks)} modules{saved}."]
+    yield f"LoRA on {len(made.ranks)} modules{saved}."
     if made.kept:
         least = min(made.kept, key=lambda name: made.kept[name])
         middle = sorted(made.kept.values())[len(made.kept) // 2]
-        lines.append(
-            f"Kept of a module's change: half have {middle:.1%} or more; least {made.kept[least]:.1%}, {least}."
-        )
-    about = {"rank": wish.rank, "seed": wish.seed}
-    return MadeAdapter(files, about, inputs.parents, made.findings, made.ranks, made.kept, tuple(lines), made.saved)
+        yield f"Kept of a module's change: half have {middle:.1%} or more; least {made.kept[least]:.1%}, {least}."
+
+
+def _hub_name(base: ModelFacts) -> str | None:
+    return parse_reference(base.ref).name if base.commit else None
 
 
 def keep(made: MadeAdapter, work: Path, final: Path) -> Manifest:
@@ -133,18 +144,6 @@ def keep(made: MadeAdapter, work: Path, final: Path) -> Manifest:
     told = {"format": 1, "made_by": "weightloom", **made.about, "told": list(made.lines)}
     told["parents"] = [{"ref": parent.ref, "commit": parent.commit} for parent in made.parents]
     return publish(work, final, written, told)
-
-
-def models_of(names: Sequence[str], library: Library, token: str | None) -> Parents:
-    """The facts of models given by their names, which may have adapters on them. Raises Refused."""
-    refs = [parse_reference(name, name) for name in names]
-    parents = Parents(tuple(refs), tuple(library.facts(ref, token) for ref in refs))
-    findings = [
-        finding for ref, facts in zip(parents.refs, parents.facts, strict=True) for finding in unfit(ref, facts)
-    ]
-    if findings:
-        raise Refused(findings)
-    return parents
 
 
 def opened(models: Parents, folders: Sequence[Path]) -> Sources:

@@ -8,9 +8,18 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from app.adapting.methods import METHODS
-from app.adapting.wanted import DENSITY, DTYPES, MOST_ADAPTERS, MOST_SEED, WantedMerge, read_merge
-from app.preadapt import premerge
-from app.web.adapting import outline_json, submit_merge
+from app.adapting.wanted import (
+    DENSITY,
+    DTYPES,
+    MOST_ADAPTERS,
+    MOST_SEED,
+    WantedExtract,
+    WantedMerge,
+    read_extract,
+    read_merge,
+)
+from app.preadapt import preextract, premerge
+from app.web.adapting import outline_json, submit_extract, submit_merge
 from app.web.api.jobs import IdempotencyKey, accepted
 from app.web.dependencies import ServicesDep
 
@@ -38,6 +47,26 @@ class NewAdapterMerge(BaseModel):
         return read_merge(**self.model_dump())
 
 
+class NewExtraction(BaseModel):
+    """A fine-tune and the model that it was made from."""
+
+    tuned: Reference = Field(description="The fine-tune, which may have an adapter on it.")
+    base: Reference = Field(description="What it was made from.")
+    rank: int = Field(16, description="Of every module, at most.")
+    max_error: float | None = Field(
+        None, description="Less rank where so much of a change may be missing: 0.1 is a tenth."
+    )
+    modules: list[Annotated[str, Field(max_length=100)]] = Field(
+        default=[], description="Last parts of the names of the layers that get LoRA; all without.", max_length=100
+    )
+    whole: bool = Field(True, description="Save along what else changed: norms, embeddings, head, biases.")
+    seed: int = Field(0, ge=0, le=MOST_SEED, description="For the random projection.")
+    dtype: str = Field(DTYPES[0], description=f"Number format of the result, one of {', '.join(DTYPES)}.")
+
+    def wanted(self) -> WantedExtract:
+        return read_extract(**self.model_dump())
+
+
 @router.post("", status_code=202)
 def create(
     body: NewAdapterMerge, services: ServicesDep, response: Response, idempotency_key: IdempotencyKey = None
@@ -50,4 +79,19 @@ def create(
 def check(body: NewAdapterMerge, services: ServicesDep) -> dict[str, Any]:
     """Read the adapters' headers: findings, and what the result will be and cost. 422 when they cannot be merged."""
     known = premerge(body.wanted(), services.library)
+    return {"findings": [one.as_dict() for one in known.findings], "outline": outline_json(known.outline)}
+
+
+@router.post("/extract", status_code=202)
+def extract(
+    body: NewExtraction, services: ServicesDep, response: Response, idempotency_key: IdempotencyKey = None
+) -> dict[str, str]:
+    """Check two models and queue the extraction of a LoRA adapter from them. 422 with findings when it cannot be."""
+    return accepted(submit_extract(services, body.wanted(), key=idempotency_key), response)
+
+
+@router.post("/extract/check")
+def check_extraction(body: NewExtraction, services: ServicesDep) -> dict[str, Any]:
+    """Read the models' headers: findings, and what the result will be and cost at most. 422 when it cannot be."""
+    known = preextract(body.wanted(), services.library)
     return {"findings": [one.as_dict() for one in known.findings], "outline": outline_json(known.outline)}

@@ -14,9 +14,9 @@ from app.library.facts import Library
 from app.planning.layers import module_of
 from app.planning.ledger import listed
 from app.preadapt import Premerge, premerge
-from app.recipe.findings import Finding, Refused, refuse
+from app.recipe.findings import Finding, Refused
 from app.web.pages.pictures.threads import thread
-from app.web.pages.typed import typed_reference
+from app.web.pages.typed import typed_number, typed_reference, typed_whole
 
 Pairs = Sequence[tuple[str, str]]
 """The names and values of a form or an address, in order."""
@@ -87,13 +87,13 @@ class AdaptersForm:
         chosen = method is None or method.rank == "chosen"
         return read_merge(
             self.names,
-            weights=[_number(one or "1", "weight") for one in self.weights],
+            weights=[typed_number(one or "1", "weight") for one in self.weights],
             method=self.method,
-            rank=_whole(self.rank, "rank") if self.rank and chosen else None,
-            density=_number(self.density or _USUAL["density"], "density"),
-            factor=_number(self.factor or "1", "factor"),
+            rank=typed_whole(self.rank, "rank") if self.rank and chosen else None,
+            density=typed_number(self.density or _USUAL["density"], "density"),
+            factor=typed_number(self.factor or "1", "factor"),
             normalize=DIVIDE.get(self.normalize),
-            seed=_whole(self.seed or "0", "seed"),
+            seed=typed_whole(self.seed or "0", "seed"),
             dtype=self.dtype,
         )
 
@@ -181,16 +181,3 @@ def _with(form: AdaptersForm, typed: str) -> AdaptersForm:
 def _without(form: AdaptersForm, index: int) -> AdaptersForm:
     kept = [each for number, each in enumerate(zip(form.names, form.weights, strict=True)) if number != index]
     return replace(form, names=tuple(name for name, _ in kept), weights=tuple(weight for _, weight in kept))
-
-
-def _number(text: str, what: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise refuse("not-a-number", what, f'"{text[:40]}" is not a number.', "Write it like 0.5.") from None
-
-
-def _whole(text: str, what: str) -> int:
-    if not text.isascii() or not text.isdecimal():
-        raise refuse("not-a-number", what, f'"{text[:40]}" is not a whole number.', "Write it like 16.")
-    return int(text)

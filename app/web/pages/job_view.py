@@ -14,7 +14,7 @@ from app.recipe.reading import read_recipe
 from app.recipe.references import parse_reference
 from app.recipe.schema import ModelRef
 from app.storage.base import ArtifactFile
-from app.web.pages.adapters_form import LETTERS, from_params
+from app.web.pages import adapters_form, extract_form
 from app.web.pages.job_stages import COUNTED, StageView, stage_now, stage_views
 from app.web.pages.pictures import sparkline
 from app.web.pages.pictures.threads import thread
@@ -107,7 +107,9 @@ class JobPage:
     @property
     def form_address(self) -> str:
         """The form that it was handed in with; empty for what has none."""
-        return from_params(self.job.params).address if self.job.kind == "merge-adapters" else ""
+        if self.job.kind == "merge-adapters":
+            return adapters_form.from_params(self.job.params).address
+        return extract_form.from_params(self.job.params).address if self.job.kind == "extract-lora" else ""
 
     @property
     def can_retry(self) -> bool:
@@ -181,7 +183,8 @@ def job_parents(job: Job) -> tuple[JobParent, ...]:
     """The parents with the colours they had in the builder, and the commits they were pinned to."""
     if job.makes_adapter:
         refs = [parse_reference(one) for one in job.parents]
-        each = zip(LETTERS, refs, strict=False)
+        letters = ("A", "") if job.kind == "extract-lora" else adapters_form.LETTERS
+        each = zip(letters, refs, strict=False)
         return tuple(JobParent(letter, thread(letter), _names(ref), ref.revision or "") for letter, ref in each)
     recipe = read_recipe(job.pinned or job.recipe).draft
     if recipe is None:

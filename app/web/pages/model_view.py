@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.hub.client import ModelHit
+from app.planning.adapter_config import is_adapter
 from app.planning.adapters import about_adapter
 from app.planning.facts import ModelFacts, TensorFacts
 from app.planning.layers import module_of, position, read_structure
@@ -50,6 +51,11 @@ class ModelPage:
     modules: tuple[ModuleRow, ...]
     size: int
     layers: int
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is an adapter without a model."""
+        return is_adapter(self.facts)
 
 
 def suggestions(hits: Sequence[ModelHit]) -> tuple[Suggestion, ...]:

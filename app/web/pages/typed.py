@@ -19,6 +19,21 @@ def typed_reference(text: str) -> ModelRef:
     return ref
 
 
+def typed_number(text: str, where: str) -> float:
+    """Raises Refused."""
+    try:
+        return float(text)
+    except ValueError:
+        raise refuse("not-a-number", where, f'"{text[:40]}" is not a number.', "Write it like 0.5.") from None
+
+
+def typed_whole(text: str, where: str) -> int:
+    """Raises Refused."""
+    if not text.isascii() or not text.isdecimal():
+        raise refuse("not-a-number", where, f'"{text[:40]}" is not a whole number.', "Write it like 16.")
+    return int(text)
+
+
 def exact_reference(text: str) -> str:
     """The reference that a text is; empty when it is only words to search for."""
     try:

@@ -15,6 +15,7 @@ from app.jobs.models import Job
 from app.jobs.store import NewJob, Store
 from app.settings import Settings
 from tests.support.adapters import factors, write_adapter
+from tests.support.hub import StandInHub
 from tests.web.artifacts import keep_files
 from tests.web.pages.html import elements, one
 
@@ -154,8 +155,7 @@ def test_a_finished_adapter_is_taken_away_like_any_other_result(client: TestClie
     assert "/files/adapter_model.safetensors" in page
     assert "1 modules of rank 4." in page
     assert [link.text for link in elements(page, "a") if link.attributes["href"].startswith("/models/view?ref=local")]
-    form = next(link for link in elements(page, "a") if link.text == "Open its form")
-    again = client.get(form.attributes["href"]).text
+    again = client.get(link_called(page, "Open its form")).text
     assert shown(again) == [("adapter", ONE), ("weight", "1"), ("adapter", TWO), ("weight", "0.5")]
     assert not elements(page, id="loom")
     assert "Merge of adapters" in client.get("/jobs").text
@@ -168,6 +168,80 @@ def test_the_guide_and_the_models_lead_there(client: TestClient) -> None:
     assert elements(client.get("/guide?have=adapters&base=shared&want=combine").text, "a", href="/adapters")
     assert not elements(client.get("/guide?have=two&base=shared&want=combine").text, "a", href="/adapters")
     assert elements(client.get("/models").text, "a", href="/adapters")
+
+
+def test_the_page_of_an_adapter_and_of_a_fine_tune_lead_there(online: TestClient, hub: StandInHub) -> None:
+    page = online.get("/models/view", params={"ref": ONE}).text
+    assert shown(online.get(link_called(page, "Merge with adapters")).text)
+    hub.repos.set_meta("loom/code", tags=["base_model:loom/base"])
+    page = online.get("/models/view", params={"ref": "loom/code"}).text
+    form = online.get(link_called(page, "what it learnt, as a LoRA")).text
+    assert one(form, "input", id="base").attributes["value"] == "loom/base"
+
+
+def link_called(page: str, words: str) -> str:
+    return next(link.attributes["href"] for link in elements(page, "a") if link.text == words)
+
+
+EXTRACT = {"tuned": "loom/code", "base": "loom/base"}
+
+
+def test_an_adapter_out_of_a_fine_tune(online: TestClient, store: Store) -> None:
+    page = online.get("/adapters/extract").text
+    assert not elements(page, "button", formaction="/adapters/extract")
+    first = online.get("/adapters/extract?tuned=loom/code&action=take&rank=16")
+    assert first.headers["location"] == "/adapters/extract?tuned=loom%2Fcode"
+    page = online.get(f"{first.headers['location']}&base=loom/base&rank=4&modules=q_proj,+v_proj&whole=no").text
+    sent = {
+        field.attributes["name"]: field.attributes["value"]
+        for field in elements(page, "input")
+        if "extract" in field.inside
+    }
+    assert (sent["rank"], sent["modules"]) == ("4", "q_proj, v_proj")
+    checked = online.get("/adapters/extract", params={**sent, "whole": "no", "action": "check"}).text
+    assert "4 on 8" in checked
+    assert "Norms, embeddings, head and biases stay" in checked
+    answers = [online.post("/adapters/extract", data={**sent, "whole": "no"}) for _ in range(2)]
+    assert answers[0].headers["location"] == answers[1].headers["location"]
+    job = store.get(answers[0].headers["location"].removeprefix("/jobs/"))
+    assert job is not None
+    assert (job.kind, job.title) == ("extract-lora", "LoRA of code on base")
+    assert all("@" in parent for parent in job.parents), "pinned"
+    assert (job.params["modules"], job.params["whole"], job.params["rank"]) == (["q_proj", "v_proj"], False, 4)
+    shown = online.get(f"/jobs/{job.id}").text
+    assert "modules=q_proj%2C+v_proj&whole=no" in link_called(shown, "Open its form")
+    assert "LoRA extracted" in shown
+
+
+def test_what_cannot_be_extracted_comes_back(online: TestClient, store: Store) -> None:
+    for more, words in (
+        ({"modules": "q_porj"}, "There is no linear layer called q_porj. "), ({"rank": "x"}, "is not a whole number"),
+        ({"tuned": "loom/nobody"}, "loom/nobody"), ({"base": "/etc"}, "is not a model reference"),
+        ({"tuned": ONE}, "is an adapter"), ({"max_error": "9"}, "lies between 0 and 1"),
+    ):  # fmt: skip
+        answer = online.post("/adapters/extract", data=EXTRACT | more)
+        assert answer.status_code == 422
+        assert words.strip() in unescape(answer.text)
+    assert online.get("/adapters/extract?tuned=not a model&action=take").status_code == 422
+    assert store.list() == []
+
+
+def test_the_card_of_a_fine_tune_names_its_base(online: TestClient, hub: StandInHub) -> None:
+    hub.repos.set_meta("loom/code", tags=["base_model:loom/base"])
+    told = online.get("/adapters/extract/check?tuned=loom/code").text
+    assert one(told, "a", href="/adapters/extract?tuned=loom%2Fcode&base=loom%2Fbase")
+
+
+def test_extraction_over_the_api(online: TestClient, store: Store) -> None:
+    known = online.post("/api/adapters/extract/check", json=EXTRACT | {"rank": 4, "whole": False}).json()
+    assert known["outline"]["ranks"] == [4, 4]
+    answer = online.post("/api/adapters/extract", json=EXTRACT)
+    assert answer.status_code == 202
+    job = store.get(answer.json()["id"])
+    assert job is not None
+    assert job.kind == "extract-lora"
+    refused = online.post("/api/adapters/extract", json=EXTRACT | {"modules": ["nothing"]})
+    assert (refused.status_code, refused.json()["findings"][0]["code"]) == (422, "no-such-module")
 
 
 def test_over_the_api(online: TestClient, store: Store) -> None:

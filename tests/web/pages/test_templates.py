@@ -141,6 +141,7 @@ def compare_pages(client: TestClient, store: Store, compared: Job) -> list[str]:
         client.get(place).text
         for place in (
             "/adapters", "/adapters/check?adapter=loom/none", "/adapters?adapter=loom/none&action=check",
+            "/adapters/extract?tuned=loom/code", "/adapters/extract/check?tuned=loom/code&base=loom/base",
             "/compare", f"/compare?{asked}", f"/compare/cost?{asked}", "/compare/cost",
             f"/compare/{compared.id}?at=0.up", *(f"/compare/{one.id}" for one in store.list(kind="compare")),
         )

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from app.adapting.wanted import Wish
 from app.planning.facts import MERGEABLE, ModelFacts, TensorFacts
 from app.planning.layers import position
 from app.planning.ledger import listed
 from app.planning.module_names import EMBEDDINGS, HEAD, outside_layers
 from app.planning.strict_json import short
-from app.recipe.findings import Finding, Refused, refuse
+from app.recipe.findings import Finding, Refused, did_you_mean, refuse
 
 Kind = Literal["lora", "whole"]
 _TABLES = ("embed", "relative_attention_bias", "wpe", "wte")
@@ -36,12 +37,21 @@ class Pair:
 
 @dataclass
 class Difference:
+    """``linear``: the names of all modules that could have LoRA, wished for or not."""
+
     pairs: list[Pair] = field(default_factory=list)
+    linear: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
 
-def compare(tuned: ModelFacts, base: ModelFacts) -> Difference:
-    """Raises Refused when the two are not of one make."""
+def leaf(module: str) -> str:
+    """``q_proj``: the last part of a module's name."""
+    return module.rpartition(".")[2]
+
+
+def compare(tuned: ModelFacts, base: ModelFacts, wish: Wish) -> Difference:
+    """What of the two is to be compared, by headers alone. Raises Refused when they are not of one make, or when a
+    module that is wished for does not exist."""
     shared = tuned.tensors.keys() & base.tensors.keys()
     if len(shared) * 2 < max(len(tuned.tensors), len(base.tensors)):
         raise refuse(
@@ -63,8 +73,24 @@ def compare(tuned: ModelFacts, base: ModelFacts) -> Difference:
             found.pairs.append(Pair(name, one, other, _kind(name, one, other)))
     if errors:
         raise Refused(errors[:3])
+    found.linear = [pair.module for pair in found.pairs if pair.kind == "lora"]
+    _check_names(found.linear, wish)
+    found.pairs = [pair for pair in found.pairs if _is_wished(pair, wish)]
     found.findings += _remarks(apart, base.tensors.keys() - tuned.tensors.keys(), tuned, base)
     return found
+
+
+def _check_names(linear: list[str], wish: Wish) -> None:
+    names = list(dict.fromkeys(leaf(module) for module in linear))
+    unknown = next((name for name in wish.modules if name not in names), None)
+    if unknown is not None:
+        text = f"There is no linear layer called {short(unknown)}."
+        known = f"There are {listed([short(name) for name in names], most=12)}."
+        raise refuse("no-such-module", "modules", text, did_you_mean(unknown, names) or known)
+
+
+def _is_wished(pair: Pair, wish: Wish) -> bool:
+    return wish.whole if pair.kind == "whole" else not wish.modules or leaf(pair.module) in wish.modules
 
 
 def is_transposed(model: ModelFacts) -> bool:
