@@ -19,6 +19,7 @@ from app.planning.join_vocabularies import is_settled
 from app.planning.parents import Parents
 from app.planning.plan import Plan
 from app.planning.plan_merge import make_plan
+from app.planning.rates import GUESSED, Rates
 from app.recipe.findings import Finding, Refused, has_errors
 from app.recipe.reading import read_recipe
 from app.recipe.schema import ModelRef, Recipe
@@ -44,14 +45,23 @@ class Preflight:
 
 
 def preflight(
-    text: str, library: Library, *, seed: int | None = None, token: str | None = None, folded: bool = False
+    text: str,
+    library: Library,
+    *,
+    seed: int | None = None,
+    token: str | None = None,
+    folded: bool = False,
+    rates: Rates = GUESSED,
 ) -> Preflight:
     """Check a recipe text against its parents' headers. Never raises for what people can get wrong. ``folded``: plan
-    one for all experts that are alike, which is faster and enough to tell what a merge will do, but not to do it."""
+    one for all experts that are alike, which is faster and enough to tell what a merge will do, but not to do it.
+    ``rates``: for the estimate."""
     reading = read_recipe(text)
     if reading.recipe is None:
         return Preflight(None, by_level(reading.findings))
-    return preflight_recipe(reading.recipe, library, seed=seed, token=token, found=reading.findings, folded=folded)
+    return preflight_recipe(
+        reading.recipe, library, seed=seed, token=token, found=reading.findings, folded=folded, rates=rates
+    )
 
 
 def preflight_recipe(
@@ -62,6 +72,7 @@ def preflight_recipe(
     token: str | None = None,
     found: tuple[Finding, ...] = (),
     folded: bool = False,
+    rates: Rates = GUESSED,
 ) -> Preflight:
     """The same for a recipe that is already read; ``found`` are the remarks of reading it."""
     facts, problems = gather_facts(recipe, library, token)
@@ -75,7 +86,7 @@ def preflight_recipe(
     except Refused as problem:
         return Preflight(recipe, by_level((*findings, *problem.findings)), facts=facts)
     findings = by_level((*findings, *plan.findings))
-    return Preflight(recipe, findings, plan, estimate(plan), facts)
+    return Preflight(recipe, findings, plan, estimate(plan, rates=rates), facts)
 
 
 def gather_facts(

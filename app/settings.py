@@ -127,7 +127,12 @@ class Settings:
 
     @property
     def database(self) -> str:
-        return self.database_url or f"sqlite:///{self.data / 'weightloom.sqlite'}"
+        return self.database_url or f"sqlite:///{self.database_file}"
+
+    @property
+    def database_file(self) -> Path:
+        """Where the database is when it is SQLite."""
+        return self.data / "weightloom.sqlite"
 
     @property
     def redis(self) -> str:

@@ -9,7 +9,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -22,8 +21,6 @@ from worker.explain import explain
 from worker.sizes import gigabytes
 
 if TYPE_CHECKING:
-    from app.library.facts import Library
-    from app.preflight import Preflight
     from app.settings import Settings
     from worker.adapter_commands import Report
 
@@ -81,35 +78,18 @@ def _warm_up(_: argparse.Namespace) -> int:
 
 
 def _check(asked: argparse.Namespace) -> int:
-    from app.preflight import preflight
+    from worker.check_command import as_json, as_lines, check_recipe
     from worker.open_library import open_library
 
     try:
-        library = open_library(_settings(), Path.cwd())
-        looked = preflight(_recipe(asked.recipe), library, seed=asked.seed, token=_token())
+        settings = _settings()
+        library = open_library(settings, Path.cwd())
+        looked = check_recipe(_recipe(asked.recipe), library, settings, seed=asked.seed, token=_token())
     except Refused as problem:
         return _refused(problem.findings, asked.json, USAGE)
-    estimate = asdict(looked.estimate) if looked.estimate else None
-    findings = (*looked.findings, *_apart(looked, library))
-    if asked.json:
-        _say(json.dumps({"findings": [one.as_dict() for one in findings], "estimate": estimate}, indent=2))
-    else:
-        for finding in findings:
-            _say(str(finding))
-            for change in finding.changes:
-                _say(f"  {change}")
-        for name, value in (estimate or {}).items():
-            _say(f"{name.replace('_', ' ')}: {_readable(name, value)}")
+    for line in [as_json(looked)] if asked.json else as_lines(looked):
+        _say(line)
     return REFUSED if has_errors(looked.findings) or looked.plan is None else OK
-
-
-def _apart(looked: Preflight, library: Library) -> tuple[Finding, ...]:
-    """How far apart the parents are, as far as a few seconds tell."""
-    from app.kinship import how_far_apart
-
-    if looked.recipe is None or looked.plan is None:
-        return ()
-    return how_far_apart(looked.recipe, looked.facts, library, patience=3.0, token=_token())[0]
 
 
 def _convert(asked: argparse.Namespace) -> int:
@@ -234,12 +214,6 @@ def _read(path: Path) -> bytes:
 def _token() -> str | None:
     """The caller's own Hub token, for gated and private parents."""
     return os.environ.get("HF_TOKEN") or None
-
-
-def _readable(name: str, value: Any) -> str:
-    if name.endswith("bytes"):
-        return gigabytes(value) if value else "0"
-    return f"{value:,}".replace(",", " ") if isinstance(value, int) else str(value)
 
 
 class _Version(argparse.Action):

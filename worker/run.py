@@ -18,6 +18,7 @@ from app.db import Sessions, make_engine, sessions
 from app.jobs.claim import Claim, LeaseLost
 from app.jobs.events import Publisher
 from app.jobs.models import Job
+from app.jobs.pace import told
 from app.jobs.queue import Queue
 from app.jobs.store import Store
 from app.library.facts import Library
@@ -155,7 +156,7 @@ def _merge(claim: Claim, runner: Runner, place: Workplace) -> Mapping[str, Any]:
         epoch=job.epoch,
     )
     manifest = make_checkpoint(order, place.library, runner)
-    return {"bytes": manifest.size, "files": len(manifest.files)}
+    return {"bytes": manifest.size, "files": len(manifest.files), **told(runner.took())}
 
 
 def _upload(claim: Claim, runner: Runner, place: Workplace) -> Mapping[str, Any]:

@@ -21,10 +21,12 @@ from app.jobs.events import Kind, Publisher
 from app.planning.adapters import pinned_name
 from app.planning.plan import Plan
 from app.planning.plan_merge import RECIPE_FILE
+from app.planning.rates import Took
 from app.recipe.findings import Finding
 from worker.engine.execute import Written
 from worker.pace import Pace
 from worker.sizes import gigabytes
+from worker.stopwatch import Stopwatch
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +65,7 @@ class Runner:
         self._numbers = Numbers()
         self._stage = "checking"
         self._pace = Pace()
+        self._stopwatch = Stopwatch(now)
         self._renewed = self._moved = now()
         self._told_to_stop: float | None = None
         self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
@@ -94,6 +97,7 @@ class Runner:
         self.check()
         self._stage, self._moved = stage, now()
         self._pace.restart()
+        self._stopwatch.enter(stage, size)
         self._numbers = Numbers(tensors_total=tensors, bytes_total=size) if tensors or size else self._numbers
         self._numbers = replace(self._numbers, rate=None, eta_seconds=None, memory_peak=memory_peak())
         self._tell("stage", self._claim.enter(stage, self._numbers, text))
@@ -117,6 +121,7 @@ class Runner:
         self._publisher.progress(self._claim.job.id, self._stage, self._numbers, tensor)
 
     def planned(self, plan: Plan, memory_bytes: int) -> None:
+        self._stopwatch.planned(plan)
         parents = plan.parents[: len(plan.parents) - len(plan.adapters)]
         self._claim.pin(
             plan.texts[RECIPE_FILE],
@@ -124,6 +129,11 @@ class Runner:
             shards=len(plan.shards),
             memory_bytes=memory_bytes,
         )
+
+    def took(self) -> Took | None:
+        """What a merge took that is finished now. None when it went on after an earlier attempt, or streamed."""
+        job = self._claim.job
+        return None if job.epoch > 1 or job.params.get("stream") else self._stopwatch.took()
 
     def reserve(self, need: int, free: int) -> int:
         return self._claim.reserve(need, free)

@@ -70,7 +70,8 @@ class Job(Base):
     error: Mapped[list[dict[str, str]] | None] = mapped_column(JSON(none_as_null=True))
     """Findings, as dicts, when it has failed."""
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    """For an artifact ``{"bytes", "files"}``, for an upload ``{"url", "commit"}``, for a comparison ``{"tensors"}``."""
+    """For an artifact ``{"bytes", "files"}``, of a merge ``"took"`` besides (see ``pace``), for an upload
+    ``{"url", "commit"}``, for a comparison ``{"tensors"}``."""
 
     worker: Mapped[str | None] = mapped_column(String(200))
     pid: Mapped[int | None] = mapped_column()

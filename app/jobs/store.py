@@ -13,7 +13,9 @@ from sqlalchemy.exc import IntegrityError
 
 from app.db import Sessions
 from app.jobs.models import MAKE_FILES, Job, JobEvent, JobShard, Worker
+from app.jobs.pace import measured_rates
 from app.jobs.states import after, before
+from app.planning.rates import Rates
 
 Clock = Callable[[], float]
 """Unix seconds. All hosts that share a database must agree on the time to within a few seconds."""
@@ -172,6 +174,10 @@ class Store:
         """Remember that a message for it is on its way."""
         with self._sessions.begin() as session:
             session.execute(update(Job).where(Job.id == job_id).values(sent_at=self._clock()))
+
+    def rates(self) -> Rates:
+        """How fast this server merges and fetches, by what its last merges took."""
+        return measured_rates(self._sessions)
 
     def workers(self) -> Sequence[Worker]:
         """The workers seen of late, by name."""

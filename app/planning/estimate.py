@@ -9,10 +9,10 @@ from types import MappingProxyType
 
 from app.planning.facts import DTYPE_BYTES
 from app.planning.plan import MadeTensor, Plan, Step
+from app.planning.rates import GUESSED, Rates
 
-DOWNLOAD_RATE = 50e6
-"""Bytes a second assumed when nothing was measured."""
-_FIXED_SECONDS = 1.0
+FIXED_SECONDS = 1.0
+"""For starting and finishing, whatever the size."""
 _WRITE_NS = 0.65
 """Nanoseconds for writing one element of two bytes, with two threads."""
 _MODEL_THREADS = 2
@@ -42,7 +42,7 @@ _CANDIDATES = 0.03
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """Sizes in bytes, time in seconds. ``download_bytes``: what is needed and not on this machine yet;
-    ``disk_bytes``: room that must be free."""
+    ``disk_bytes``: room that must be free; ``basis``: what the time rests on, in words."""
 
     parameters: int
     output_bytes: int
@@ -50,17 +50,13 @@ class Estimate:
     peak_memory_bytes: int
     disk_bytes: int
     seconds: float
+    basis: str
 
 
-def estimate(
-    plan: Plan, *, threads: int = 2, download_rate: float | None = None, merge_factor: float = 1.0
-) -> Estimate:
-    """``download_rate`` in bytes a second, as measured lately; ``merge_factor``: how much slower than the machine of
-    the cost model this one merges."""
-    download = _download_bytes(plan)
-    steps = [*plan.steps(), *_made_before(plan)]
-    merging = _FIXED_SECONDS + sum(_nanoseconds(step, threads) * step.alike for step in steps) * 1e-9
-    seconds = merging * merge_factor + download / (download_rate or DOWNLOAD_RATE)
+def estimate(plan: Plan, *, threads: int = 2, rates: Rates = GUESSED) -> Estimate:
+    """``rates``: what was measured on this machine."""
+    download, method = _download_bytes(plan), plan.recipe.merge_method
+    seconds = merging_seconds(plan, threads) * rates.factor(method) + download / rates.download_rate
     output = plan.output_bytes + sum(len(text.encode()) for text in plan.texts.values())
     return Estimate(
         parameters=plan.parameters,
@@ -69,7 +65,14 @@ def estimate(
         peak_memory_bytes=_memory(plan, threads),
         disk_bytes=round((output + plan.alignment_bytes + download) * _RESERVE),
         seconds=round(seconds, 1),
+        basis=rates.basis(method, fetches=download > 0),
     )
+
+
+def merging_seconds(plan: Plan, threads: int = 2) -> float:
+    """By the cost model, on the machine it was measured on, with every parent there."""
+    steps = [*plan.steps(), *_made_before(plan)]
+    return FIXED_SECONDS + sum(_nanoseconds(step, threads) * step.alike for step in steps) * 1e-9
 
 
 def _download_bytes(plan: Plan) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from app.kinship import how_far_apart
 from app.library.facts import Library
 from app.planning.estimate import Estimate
+from app.planning.rates import GUESSED, Rates
 from app.preflight import Preflight, by_level, preflight
 from app.recipe.findings import Finding
 from app.settings import Settings
@@ -17,14 +18,21 @@ from app.web.rendering import byte_size, short_number
 
 
 def check(
-    text: str, library: Library, settings: Settings, *, seed: int | None = None, patience: float | None = None
+    text: str,
+    library: Library,
+    settings: Settings,
+    *,
+    seed: int | None = None,
+    patience: float | None = None,
+    rates: Rates = GUESSED,
 ) -> Preflight:
     """What the page, the API and the submit button know about a recipe before a byte of weights is fetched.
 
-    ``patience``: seconds to wait at most for how far apart the parents are; without it nobody asks. Never raises for
-    what people can get wrong. Slow (it reads headers over the network): call it in a thread.
+    ``patience``: seconds to wait at most for how far apart the parents are; without it nobody asks. ``rates``: what was
+    measured on this server. Never raises for what people can get wrong. Slow (it reads headers over the network): call
+    it in a thread.
     """
-    checked = preflight(text, library, seed=seed, folded=True)
+    checked = preflight(text, library, seed=seed, folded=True, rates=rates)
     if checked.estimate is None or checked.recipe is None:
         return checked
     beyond = (*_too_many_parameters(checked.estimate, settings), *_disk_full(checked.estimate, library, settings))

@@ -6,9 +6,10 @@ from dataclasses import asdict
 
 import pytest
 
-from app.planning.estimate import DOWNLOAD_RATE, estimate
+from app.planning.estimate import estimate
 from app.planning.facts import FileFacts, ModelFacts, TensorFacts
 from app.planning.plan_merge import make_plan
+from app.planning.rates import DOWNLOAD_RATE, Measured, Rates
 from tests.planning.models import facts, family, llama_shapes, recipe
 
 LINEAR = "merge_method: linear\nmodels: [{model: o/a}, {model: o/b}]\nparameters: {weight: 1}\n"
@@ -25,7 +26,7 @@ def plan_of(text: str, **more):
 
 def test_api_fields():
     assert list(asdict(estimate(plan_of(LINEAR)))) == [
-        "parameters", "output_bytes", "download_bytes", "peak_memory_bytes", "disk_bytes", "seconds",
+        "parameters", "output_bytes", "download_bytes", "peak_memory_bytes", "disk_bytes", "seconds", "basis",
     ]  # fmt: skip
 
 
@@ -59,14 +60,14 @@ def test_time_follows_the_cost_model():
     assert 35 < two.seconds < 45
     assert estimate(plan, threads=1).seconds > 1.7 * two.seconds
     assert 0.5 * two.seconds < estimate(plan, threads=4).seconds < two.seconds
-    assert estimate(plan, merge_factor=2).seconds == pytest.approx(2 * two.seconds, abs=0.2)
+    assert estimate(plan, rates=Rates(merging=Measured(2, 5))).seconds == pytest.approx(2 * two.seconds, abs=0.2)
     assert two.peak_memory_bytes > 3 * 4 * 0.03 * elements
 
 
 def test_download_counts_as_time():
     plan = plan_of(LINEAR)
     size = estimate(plan).download_bytes
-    assert estimate(plan, download_rate=size / 100).seconds == pytest.approx(101, abs=0.5)
+    assert estimate(plan, rates=Rates(download=Measured(size / 100, 1))).seconds == pytest.approx(101, abs=0.5)
     assert size / DOWNLOAD_RATE < 1
 
 

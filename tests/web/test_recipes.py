@@ -25,7 +25,7 @@ models:
     parameters: {weight: 0.5, density: 0.6}
 dtype: bfloat16
 """
-COSTS = {"parameters", "output_bytes", "download_bytes", "peak_memory_bytes", "disk_bytes", "seconds"}
+COSTS = {"parameters", "output_bytes", "download_bytes", "peak_memory_bytes", "disk_bytes", "seconds", "basis"}
 
 
 def check(client: TestClient, text: str | bytes, query: str = ""):

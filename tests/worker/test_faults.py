@@ -7,11 +7,13 @@ import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import psutil
 import pytest
 from sqlalchemy import text
 
+from app.jobs.models import Job
 from tests.worker.rig import RECIPE, SHORT_LEASE, Rig, until
 
 
@@ -179,3 +181,22 @@ def test_a_recipe_that_no_longer_holds_fails_with_its_findings(steady: Rig) -> N
     assert ended.error is not None, steady.told()
     assert (ended.state, ended.error[0]["code"]) == ("failed", "model-not-found")
     assert steady.left_over() == []
+
+
+def test_what_a_merge_took_is_kept_when_it_went_through_in_one_go(steady: Rig) -> None:
+    def took(job: Job) -> dict[str, Any] | None:
+        ended = steady.ended(job)
+        assert ended.state == "succeeded", steady.told()
+        assert ended.result is not None
+        return ended.result.get("took")
+
+    before = steady.store.rates().merging
+    whole = took(steady.submit())
+    assert whole is not None
+    assert (whole["method"], whole["fetched"]) == ("linear", 0)
+    assert 0 < whole["seconds"] < 120
+    steady.faults(kills=1, kill_at_tensor=20)
+    assert took(steady.submit()) is None, "the second attempt did only the rest"
+    after = steady.store.rates().merging
+    assert after is not None
+    assert after.count == (before.count if before else 0) + 1

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from app.web.checking import check
-from app.web.dependencies import BodyText, LibraryDep, SettingsDep
+from app.web.dependencies import BodyText, JobsDep, LibraryDep, SettingsDep
 from app.web.errors import findings_json
 from app.web.submitting import MAX_SEED
 
@@ -29,13 +29,14 @@ def check_recipe(
     text: BodyText,
     library: LibraryDep,
     settings: SettingsDep,
+    jobs: JobsDep,
     seed: Annotated[int | None, Query(ge=0, le=MAX_SEED)] = None,
 ) -> dict[str, Any]:
     """Findings and costs of a recipe from its parents' headers alone; no weights are fetched, nothing is started.
 
-    The estimate is null while there are errors. Sizes are bytes, times seconds.
+    The estimate is null while there are errors. Sizes are bytes, times seconds; ``basis`` says what the time rests on.
     """
-    checked = check(text, library, settings, seed=seed, patience=PATIENCE)
+    checked = check(text, library, settings, seed=seed, patience=PATIENCE, rates=jobs.rates())
     return {
         "findings": findings_json(checked.findings),
         "estimate": asdict(checked.estimate) if checked.estimate else None,

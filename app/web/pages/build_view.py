@@ -9,6 +9,7 @@ from app.drafts.models import SavedDraft
 from app.drafts.store import NOT_SAVED, Saved
 from app.planning.facts import ModelFacts
 from app.planning.name_parts import NamePart
+from app.planning.rates import roughly
 from app.preflight import Preflight
 from app.recipe.catalogue import Method
 from app.recipe.findings import Finding
@@ -29,7 +30,7 @@ from app.web.pages.pictures.loom import LoomPicture
 from app.web.pages.pictures.method import MethodPicture
 from app.web.pages.stack_desk import StackDesk, layer_counts, stack_desk
 from app.web.pages.titles import title_of
-from app.web.rendering import byte_size, duration
+from app.web.rendering import byte_size
 
 CANNOT_START, CANNOT_DO = "This merge cannot start yet", "This cannot be done"
 _ONLY_THE_BASE = Finding("info", "only-the-base", "", "This is only the base so far.", "Add a model to merge into it.")
@@ -48,7 +49,7 @@ class BuildPage:
     ``text`` is the recipe's YAML, the state of the page; ``waiting``: the models' headers are still to be read, a
     second request will; ``unsettled``: something is still being measured, and the page asks again; ``broken``: the YAML
     cannot be read, so there is no form; ``key`` makes a double click one job;
-    ``stream``: no Hub model is to be stored;
+    ``stream``: no Hub model is to be stored; ``basis``: what the estimated time rests on;
     ``parts`` are what filters may say about the tensors' names, empty while these are not known;
     ``saved`` is the draft on this server that it is; ``offer`` one that an empty page offers to go on with.
     """
@@ -67,6 +68,7 @@ class BuildPage:
     problems: Mapping[str, str]
     findings: tuple[Finding, ...]
     estimate: tuple[Tile, ...]
+    basis: str
     loom: LoomPicture | None
     curves: CurvePicture | None
     desk: CurveDesk | None
@@ -162,6 +164,7 @@ def build_page(
         problems={_field(finding): finding.text for finding in draft.problems if finding.where},
         findings=(*_homeless(draft.problems), *findings),
         estimate=_tiles(checked) if checked else (),
+        basis=checked.estimate.basis if checked and checked.estimate else "",
         loom=loom,
         curves=curve_picture(checked.plan, letters, loom) if checked and checked.plan and loom else None,
         desk=curve_desk(checked.plan, form, loom) if checked and checked.plan and loom else None,
@@ -209,7 +212,7 @@ def _tiles(checked: Preflight) -> tuple[Tile, ...]:
     shards, cost = len(checked.plan.shards), checked.estimate
     return (
         Tile(byte_size(cost.output_bytes), f"result, {shards} {'shard' if shards == 1 else 'shards'}"),
-        Tile(f"≈ {duration(cost.seconds)}", "on this machine"),
+        Tile(roughly(cost.seconds), "on this machine"),
         Tile(byte_size(cost.peak_memory_bytes), "peak memory"),
         Tile(byte_size(cost.download_bytes) if cost.download_bytes else "nothing", "to download"),
     )

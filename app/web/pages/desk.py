@@ -47,9 +47,9 @@ class Desk:
         if any(finding.level == "error" for finding in draft.findings):
             facts, problems = gather_facts(draft.recipe, self.services.library, None)
             return Preflight(draft.recipe, (*draft.findings, *problems), facts=facts)
-        return check(
-            draft.text, self.services.library, self.services.settings, patience=BESIDE if self.live else NO_SECOND_TIME
-        )
+        services, patience = self.services, BESIDE if self.live else NO_SECOND_TIME
+        rates = services.jobs.rates()
+        return check(draft.text, services.library, services.settings, patience=patience, rates=rates)
 
     def is_measuring(self, draft: Draft) -> bool:
         """Whether how far apart a draft's models are is not known yet. Plans nothing."""

@@ -1,0 +1,72 @@
+"""``weightloom check``: what is wrong with a recipe, and what its merge would cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from typing import Any
+
+from app.kinship import how_far_apart
+from app.library.facts import Library
+from app.planning.estimate import Estimate
+from app.planning.rates import GUESSED, Rates, roughly
+from app.preflight import Preflight, preflight
+from app.settings import Settings
+from worker.sizes import gigabytes
+
+PATIENCE = 3.0
+"""Seconds to wait for how far apart the parents are."""
+
+
+def check_recipe(text: str, library: Library, settings: Settings, *, seed: int | None, token: str | None) -> Preflight:
+    """Never raises for what people can get wrong."""
+    looked = preflight(text, library, seed=seed, token=token, folded=True, rates=_rates(settings))
+    if looked.recipe is None or looked.plan is None:
+        return looked
+    apart, _ = how_far_apart(looked.recipe, looked.facts, library, patience=PATIENCE, token=token)
+    return replace(looked, findings=(*looked.findings, *apart))
+
+
+def as_json(looked: Preflight) -> str:
+    estimate = asdict(looked.estimate) if looked.estimate else None
+    return json.dumps({"findings": [one.as_dict() for one in looked.findings], "estimate": estimate}, indent=2)
+
+
+def as_lines(looked: Preflight) -> Iterator[str]:
+    for finding in looked.findings:
+        yield str(finding)
+        yield from (f"  {change}" for change in finding.changes)
+    if looked.estimate is not None:
+        yield from _costs(looked.estimate)
+
+
+def _costs(estimate: Estimate) -> Iterator[str]:
+    for name, value in asdict(estimate).items():
+        if name not in ("seconds", "basis"):
+            yield f"{name.replace('_', ' ')}: {_readable(name, value)}"
+    yield f"time: {roughly(estimate.seconds)}, {estimate.basis}"
+
+
+def _readable(name: str, value: Any) -> str:
+    if name.endswith("bytes"):
+        return gigabytes(value) if value else "0"
+    return f"{value:,}".replace(",", " ")
+
+
+def _rates(settings: Settings) -> Rates:
+    """What the server with this data folder has measured, if there is one."""
+    if settings.database_url is None and not settings.database_file.exists():
+        return GUESSED
+    from sqlalchemy.exc import SQLAlchemyError  # a third of a second that most command lines need not spend
+
+    from app.db import make_engine, sessions
+    from app.jobs.pace import measured_rates
+
+    engine = make_engine(settings)
+    try:
+        return measured_rates(sessions(engine))
+    except SQLAlchemyError:
+        return GUESSED
+    finally:
+        engine.dispose()
