@@ -20,6 +20,8 @@ _CODE_KEYS = frozenset(
 """Keys that name code or other files to load, in config.json and the tokenizer's and processor's configs."""
 _CONFIG_KEYS = _CODE_KEYS | {"quantization_config"}
 _TOKENIZER_KEYS = _CODE_KEYS | {"name_or_path", "tokenizer_file"}
+_NUMBERS = tuple({"__float__": word} for word in ("Infinity", "-Infinity", "NaN"))
+"""What transformers writes for numbers that JSON has no word for (the step limits of Mamba)."""
 _TOLD = frozenset({"auto_map", "quantization_config"})
 
 _DTYPE_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -89,6 +91,8 @@ def _clean(config: Mapping[str, Any], drop: frozenset[str], path: str = "") -> t
 
 
 def _clean_value(value: Any, drop: frozenset[str], path: str) -> tuple[Any, list[Any]]:
+    if value in _NUMBERS:
+        return value, []
     if isinstance(value, dict):
         return _clean(value, drop, path)
     if isinstance(value, list) and any(isinstance(one, dict | list) for one in value):

@@ -191,6 +191,15 @@ def test_nothing_that_names_code_survives():
     assert {change.key for change in made.changes} >= {"auto_map", "quantization_config", "text_config.auto_map"}
 
 
+def test_numbers_that_json_has_no_word_for_stay():
+    """Granite 4 and other hybrids with Mamba have an infinite step limit; transformers refuses what is no number."""
+    config = {"time_step_limit": [0.0, {"__float__": "Infinity"}], "low": {"__float__": "-Infinity"}}
+    assert repair_config(config, Target(None)).config == config
+    assert repair_config({"x": {"__float__": "os.system"}, "y": {"__float__": 1, "__z": 2}}, Target(None)).config == {
+        "x": {}, "y": {},
+    }  # fmt: skip
+
+
 def test_tokenizer_config_is_cleaned_too():
     kept, dropped = clean_tokenizer_config(
         {

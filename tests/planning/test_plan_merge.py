@@ -563,6 +563,15 @@ def test_della_chances_must_be_chances():
     assert make_plan(recipe(text.replace("density: 0.9", "density: 0.9, epsilon: 0.05")), family(*models))
 
 
+@pytest.mark.parametrize(("method", "listed"), [("karcher", ["o/a", "o/b"]), ("passthrough", ["o/a"])])
+def test_base_that_is_not_listed_does_not_join_other_methods_either(method: str, listed: list[str]):
+    models = family(*(facts(f"o/{x}", llama_shapes()) for x in ("base", "a", "b")))
+    named = ", ".join(f"{{model: {one}}}" for one in listed)
+    plan = make_plan(recipe(f"merge_method: {method}\nbase_model: o/base\nmodels: [{named}]\n"), models)
+    assert all([plan.parents[one.parent].ref for one in step.every_input] == listed for step in plan.steps())
+    assert "base-ignored" in codes(plan.findings)
+
+
 def test_base_that_is_not_among_the_models_of_linear_is_no_input():
     models = family(*(facts(f"o/{x}", llama_shapes()) for x in ("base", "a", "b")))
     plan = make_plan(recipe("base_model: o/base\n" + LINEAR), models)

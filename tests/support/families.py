@@ -44,6 +44,19 @@ _MODERNBERT = {
 }  # fmt: skip
 _MIXED = ["full_attention", "full_attention", "sliding_attention", "sliding_attention"]
 _ROPE = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0}
+_SEEN = {
+    "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "image_size": 16,
+    "patch_size": 4,
+}  # fmt: skip
+_FALCON = {
+    "hidden_size": 32, "num_hidden_layers": LAYERS, "num_attention_heads": 4, "vocab_size": VOCABULARY,
+    "multi_query": True, "parallel_attn": True, "bias": False, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+_HYBRID = {
+    **_DECODER, "layer_types": ["mamba", "attention", "mamba", "attention"], "num_local_experts": 4,
+    "num_experts_per_tok": 2, "shared_intermediate_size": 48, "mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 4,
+    "mamba_n_groups": 1, "mamba_expand": 2, "position_embedding_type": "rope",
+}  # fmt: skip
 _VISION = {"depth": 2, "embed_dim": 32, "hidden_size": 32, "num_heads": 4, "mlp_ratio": 2, "patch_size": 4}
 
 
@@ -110,12 +123,20 @@ FAMILIES: dict[str, Family] = {
     "bert-classifier": Family(
         "BertForSequenceClassification", "BertConfig", {**_ENCODER, "num_labels": 3}, "bert.encoder.layer"
     ),
+    "cohere": Family("CohereForCausalLM", "CohereConfig", _DECODER),
+    "falcon": Family("FalconForCausalLM", "FalconConfig", _FALCON, "transformer.h"),
     "gemma2": Family(
         "Gemma2ForCausalLM", "Gemma2Config", {**_DECODER, "head_dim": 8, "sliding_window": 8}, older=("layer_types",)
     ),
     "gemma3": Family(
         "Gemma3ForCausalLM", "Gemma3TextConfig",
         {**_DECODER, "head_dim": 8, "sliding_window": 8, "layer_types": _MIXED[::-1]},
+    ),
+    "gemma3-vl": Family(
+        "Gemma3ForConditionalGeneration", "Gemma3Config",
+        {"text_config": {**_DECODER, "head_dim": 8, "sliding_window": 8, "layer_types": _MIXED}, "vision_config": _SEEN,
+         "mm_tokens_per_image": 4},
+        "model.language_model.layers",
     ),
     "gemma3-older": Family(
         "Gemma3ForCausalLM", "Gemma3TextConfig",
@@ -125,14 +146,28 @@ FAMILIES: dict[str, Family] = {
     "gpt2": Family(
         "GPT2LMHeadModel", "GPT2Config", {**_GPT2, "bos_token_id": 1, "eos_token_id": 2}, "transformer.h"
     ),
+    "granite-hybrid": Family("GraniteMoeHybridForCausalLM", "GraniteMoeHybridConfig", _HYBRID),
     "llama": Family("LlamaForCausalLM", "LlamaConfig", {**_DECODER, "attention_bias": True, "mlp_bias": True}),
     "llama-classifier": Family("LlamaForSequenceClassification", "LlamaConfig", {**_DECODER, "num_labels": 3}),
+    "mistral3": Family(
+        "Mistral3ForConditionalGeneration", "Mistral3Config",
+        {"text_config": {**_DECODER, "model_type": "mistral", "head_dim": 8},
+         "vision_config": {**_SEEN, "model_type": "pixtral", "head_dim": 8}},
+        "model.language_model.layers",
+    ),
     "mixtral": Family(
         "MixtralForCausalLM", "MixtralConfig", {**_DECODER, "num_local_experts": 4, "num_experts_per_tok": 2}
     ),
     "modernbert": Family("ModernBertForMaskedLM", "ModernBertConfig", _MODERNBERT),
     "phi3": Family("Phi3ForCausalLM", "Phi3Config", _DECODER),
     "qwen2-tied": Family("Qwen2ForCausalLM", "Qwen2Config", {**_DECODER, "tie_word_embeddings": True}),
+    "qwen2.5-vl": Family(
+        "Qwen2_5_VLForConditionalGeneration", "Qwen2_5_VLConfig",
+        {"text_config": {**_DECODER, "rope_parameters": _ROPE},
+         "vision_config": {"depth": 2, "hidden_size": 32, "num_heads": 4, "intermediate_size": 48, "patch_size": 4,
+                           "out_hidden_size": 32, "fullatt_block_indexes": [1]}},
+        "model.language_model.layers",
+    ),
     "qwen2-vl": Family(
         "Qwen2VLForConditionalGeneration", "Qwen2VLConfig",
         {"text_config": {**_DECODER, "rope_parameters": _ROPE}, "vision_config": _VISION},
@@ -148,6 +183,7 @@ FAMILIES: dict[str, Family] = {
         {**_DECODER, "head_dim": 8, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
          "decoder_sparse_step": 2, "mlp_only_layers": [3]},
     ),
+    "roberta": Family("RobertaModel", "RobertaConfig", _ENCODER, "encoder.layer"),
     "t5": Family("T5ForConditionalGeneration", "T5Config", _T5, "", decoder_too=True),
     "threadmill": Family("ThreadmillForWeaving", "ThreadmillConfig", {}, "mill.spindles"),
     "whisper": Family(
@@ -192,7 +228,8 @@ def answer(name: str, model: Any) -> torch.Tensor:
     for key, shape in family.heard.items():
         given[key] = torch.randn(shape, generator=generator).to(model.dtype)
     with torch.no_grad():
-        return model(**given).logits.double()
+        said = model(**given)
+    return (said.logits if "logits" in said else said.last_hidden_state).double()
 
 
 def _class(name: str) -> Any:
