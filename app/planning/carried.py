@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -64,7 +64,7 @@ def carried_files(
     new = None if joined is None else joined.tokenizer
     carries: list[Carry] = []
     texts: dict[str, str] = {}
-    findings: list[Finding] = []
+    findings = [*_embedding_model(parents[donor])]
     for parent, name in _wanted(donor, owner, parents):
         facts = parents[parent]
         if name in CLEANED:
@@ -151,6 +151,14 @@ def _cleaned(name: str, text: str | None, without_template: bool, edit: Edit | N
     if edited == kept and (not dropped or harmless):
         return ""
     return json.dumps(edited, indent=2) + "\n"
+
+
+def _embedding_model(donor: ModelFacts) -> Iterator[Finding]:
+    """Sentence-transformers keeps how tokens become one vector in modules.json and folders beside the weights."""
+    if any(file.name == "modules.json" for file in donor.files):
+        text = f"{donor.ref} is an embedding model: how it pools tokens into one vector (modules.json, 1_Pooling) is "
+        fix = "Copy modules.json, the JSON files named after sentence-transformers and the numbered folders by hand."
+        yield Finding("warning", "pooling-left-out", "modules.json", text + "not taken over.", fix)
 
 
 def _unreadable(name: str, ref: str) -> Finding:
