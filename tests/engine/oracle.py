@@ -187,7 +187,7 @@ def _sce(base: Array | None, xs: list[Array], p: Values, each: list[Values]) -> 
     majority = np.where(vs.sum(axis=0) >= 0, 1.0, -1.0)
     agrees = np.sign(vs) == majority
     energy = np.array([np.mean(v * v) for v in vs])
-    shares = np.full(len(xs), 1 / len(xs)) if energy.sum() < 1e-6 else energy / energy.sum()
+    shares = energy / energy.sum() if energy.sum() > 0 else np.full(len(xs), 1 / len(xs))
     shares = shares.reshape(-1, *([1] * b.ndim)) * agrees
     return b + (shares * vs).sum(axis=0) / np.maximum(shares.sum(axis=0), 1e-6)
 

@@ -25,7 +25,7 @@ def sce(work: Work) -> None:
     parts = work.sweep(lambda: np.zeros(count), lambda chunk, sums: backend.energies(chunk, cut, sums))
     energy = np.sum(parts, axis=0) / work.elements if parts else np.zeros(count)
     total = energy.sum()
-    shares = energy / total if total >= 1e-6 else np.full(count, 1.0 / count)
+    shares = energy / total if total > 0 else np.full(count, 1.0 / count)
     work.mixture = lambda: mixed(work.step, shares * changing, by="weight")
     work.write(lambda chunk: backend.agree(chunk, cut, shares))
 
