@@ -19,15 +19,13 @@ customElements.define("copy-button", class extends HTMLElement {
   tell(icon, words) {
     const use = this.querySelector("use");
     const button = this.querySelector("button");
-    this.before ??= [use.getAttribute("href"), button.getAttribute("aria-label")];
+    this.before ??= [use.getAttribute("href"), button.ariaLabel];
     use.setAttribute("href", this.before[0].replace(/#.*/, `#${icon}`));
-    button.setAttribute("aria-label", words);
-    button.title = words;
+    button.ariaLabel = button.title = words;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => {
       use.setAttribute("href", this.before[0]);
-      button.setAttribute("aria-label", this.before[1]);
-      button.title = this.before[1];
+      button.ariaLabel = button.title = this.before[1];
     }, 2000);
   }
 });

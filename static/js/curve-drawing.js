@@ -18,9 +18,11 @@ export class Drawing {
     this.svg = shape("svg", { class: "chart curves", role: "group" }, parent);
     this.back = shape("g", { "aria-hidden": true }, this.svg);
     this.threads = shape("g", {}, this.svg);
+    this.veil = shape("path", { class: "veil" }, this.svg);
   }
 
-  // `scene`: low, high, layers, header, height, first and last (the layers' places), name, lines.
+  // `scene`: low, high, layers, header, height, first and last (the layers' places), name, lines; `band` (y and height) and
+  // `label` of layers that alone are meant.
   draw(scene) {
     this.scene = scene;
     this.width = this.svg.clientWidth;
@@ -35,6 +37,9 @@ export class Drawing {
       label.textContent = words(mark);
       if (!start && !end) this.rule({ x1: x, x2: x, y1: header, y2: header + height });
     }
+    const [y, tall] = scene.band;
+    const line = `h${this.width}`;
+    set(this.veil, { d: tall ? `M0 ${header}${line}V${y}H0zM0 ${y + tall}${line}V${header + height}H0z` : "" });
     this.guide = this.rule({ x2: "100%", visibility: "hidden" });
     const groups = this.threads.children;
     while (groups.length > lines.length) this.threads.lastChild.remove();
@@ -71,7 +76,9 @@ export class Drawing {
   paint(group, line) {
     const { scene } = this;
     const count = line.values.length;
-    const points = line.values.map((value, index) => [this.across(value), this.down(place(index, count))]);
+    const [y, tall] = scene.band;
+    const height = (index) => (tall && count < 2 ? y + tall / 2 : this.down(place(index, count)));
+    const points = line.values.map((value, index) => [this.across(value), height(index)]);
     const [line1, hit, letter, ...anchors] = group.children;
     const path = count > 1 ? points : [0, 1].map((t) => [points[0][0], this.down(t)]);
     set(group, { class: `${line.colour}${line.own ? "" : " lent"}` });
@@ -85,7 +92,7 @@ export class Drawing {
       Object.assign(anchor, { line: group.line, index });
       for (const circle of anchor.children) set(circle, { cx: points[index][0], cy: points[index][1] });
       const value = words(line.values[index]);
-      const at = count > 1 ? `layer ${Math.round(place(index, count) * (scene.layers - 1))}` : "every layer";
+      const at = count > 1 ? `layer ${Math.round(place(index, count) * (scene.layers - 1))}` : scene.label || "every layer";
       set(anchor, {
         "aria-label": `${who}, anchor ${index + 1} of ${count}`, "aria-valuetext": `${who} at ${at}: ${value}`,
         "aria-valuenow": value, "aria-valuemin": scene.low, "aria-valuemax": scene.high,
@@ -120,9 +127,9 @@ export class Drawing {
   }
 
   // The value and the place (0 the first layer, 1 the last) at a point of the screen.
-  under(x, y) {
+  under(x, y, chart = this.svg) {
     const { low, high } = this.scene;
-    const box = this.svg.getBoundingClientRect();
+    const box = chart.getBoundingClientRect();
     return [low + ((x - box.left) / box.width) * (high - low), (y - box.top - this.down(0)) / (this.down(1) - this.down(0))];
   }
 

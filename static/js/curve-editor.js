@@ -2,35 +2,26 @@
 import { Drawing } from "./curve-drawing.js";
 import { CurveFields } from "./curve-fields.js";
 import { parse, place, resample, SHAPES, snap, text, valueAt, words } from "./curve-maths.js";
+import { fill, LoomSelection } from "./loom-selection.js";
 
-const TYPED = "…";
 const ALL = "all";
-const ROWS = /^(?:layers? )?(\d+)(?: ?[-–] ?(\d+))?$/;
 const KEYS = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 };
-// What is shown stays chosen when the page replaces the element.
-const chosen = { parameter: "", filter: "", label: "", line: "0" };
-const AND = "|"; // between filters of several layers
+// What is shown stays chosen when the page replaces the element: a parameter, and the letter of a line.
+const chosen = { parameter: "", line: "" };
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low ?? -Infinity), high ?? Infinity);
-
-function fill(select, options, value) {
-  const key = JSON.stringify(options);
-  if (select.key !== key) select.replaceChildren(...options.map(([name, label]) => new Option(label, name)));
-  select.key = key;
-  select.value = value;
-}
 
 customElements.define("curve-editor", class extends HTMLElement {
   static observedAttributes = ["data-desk"];
 
   connectedCallback() {
     this.fields = new CurveFields(this);
-    this.room = this.parentElement;
-    [this.parameters, this.modules, this.who] = this.querySelectorAll("select");
-    [this.typed, this.numbers] = this.querySelectorAll("input");
+    this.parameters = this.querySelector("select");
+    this.numbers = this.querySelector(".curve-values input");
     this.told = this.querySelector("output");
     this.drawing ??= new Drawing(this.querySelector("figure"));
-    this.listen();
+    this.stop = new AbortController();
+    this.listen((target, name, act) => target.addEventListener(name, act, { signal: this.stop.signal }));
     this.show();
   }
 
@@ -43,11 +34,12 @@ customElements.define("curve-editor", class extends HTMLElement {
     if (this.drawing) this.show();
   }
 
-  listen() {
-    this.stop = new AbortController();
-    const on = (target, name, act) => target.addEventListener(name, act, { signal: this.stop.signal });
+  listen(on) {
     const { svg } = this.drawing;
-    on(this, "change", (event) => this.choose(event.target));
+    this.room = this.closest("loom-reader");
+    this.selection = new LoomSelection(this, on, () => this.show());
+    on(this.parameters, "change", () => this.show((chosen.parameter = this.parameters.value)));
+    on(this.numbers, "change", () => this.take());
     on(this, "click", (event) => this.press(event.target.closest("[data-shape]")?.dataset.shape));
     on(svg, "pointerdown", (event) => this.grab(event));
     on(svg, "pointermove", (event) => this.follow(event));
@@ -56,8 +48,8 @@ customElements.define("curve-editor", class extends HTMLElement {
     on(svg, "dblclick", () => this.presses.includes(true) || this.without(this.held));
     // Not on the drawing: one that listens for focus takes it.
     on(this, "keydown", (event) => event.target.matches(".anchor") && this.key(event));
-    on(this, "focusin", ({ target }) => target.matches(".anchor") && this.turn(target.line));
-    on(this.room, "click", (event) => event.target.closest(".plot") && this.pointed(event));
+    on(document, "focusin", ({ target }) => this.turn(this.lines.findIndex((line, index) => target.line === index || target.name === line.field)));
+    on(this.room, "click", (event) => this.call(event.target.closest("[data-line]")));
     on(this.room, "pointermove", (event) => this.point(event));
     on(this.room, "pointerleave", () => this.point());
     on(document, "input", (event) => event.target.name && this.show());
@@ -74,100 +66,52 @@ customElements.define("curve-editor", class extends HTMLElement {
 
   // A line's own values, or those it takes over from a wider rule.
   read(line) {
+    const { filters, sample } = this.selection;
     const rules = this.fields.rules(line);
-    const own = rules.find(([filter]) => filter === chosen.filter.split(AND)[0]);
-    const [, said] = own ?? rules.find(([filter]) => this.sample.includes(filter)) ?? ["", ""];
+    const own = rules.find(([filter]) => filter === filters[0]);
+    const [, said] = own ?? rules.find(([filter]) => sample.includes(filter)) ?? ["", ""];
     return { ...line, own: Boolean(own), values: parse(said) ?? [this.parameter.start] };
   }
 
   show() {
     if (this.drag) return;
-    const desk = (this.desk = JSON.parse(this.dataset.desk));
-    this.parameter = desk.parameters.find((one) => one.name === chosen.parameter) ?? desk.parameters[0];
-    this.sample = desk.modules.find((one) => one.filter === chosen.filter)?.sample ?? chosen.filter;
-    const lines = (this.lines = this.parameter.lines.map((line) => this.read(line)));
-    this.active = chosen.line === ALL ? 0 : Math.min(chosen.line, lines.length - 1);
-    const values = lines.flatMap((line) => line.values);
-    this.low = Math.min(this.parameter.low, ...values);
-    this.high = Math.max(this.parameter.high, ...values);
+    const desk = JSON.parse(this.dataset.desk);
+    const parameter = desk.parameters.find((one) => one.name === chosen.parameter) ?? desk.parameters[0];
+    Object.assign(this, { desk, parameter });
+    this.selection.show(desk, new Set(parameter.lines.flatMap((line) => this.fields.rules(line)).map(([filter]) => filter)));
+    this.lines = parameter.lines.map((line) => this.read(line));
+    this.active = Math.max(this.lines.findIndex((line) => line.letter === chosen.line), 0);
+    const values = this.lines.flatMap((line) => line.values);
+    this.low = Math.min(parameter.low, ...values);
+    this.high = Math.max(parameter.high, ...values);
+    const { band, label } = this.selection;
+    this.drawing.draw({ ...desk, low: this.low, high: this.high, name: parameter.name, lines: this.lines, band, label });
     this.offer();
-    this.drawing.draw({ ...desk, low: this.low, high: this.high, name: this.parameter.name, lines });
   }
 
-  // The fields around the drawing.
+  // The fields around the drawing, and the active line above the others.
   offer() {
-    const { desk, parameter, lines } = this;
-    fill(this.parameters, desk.parameters.map((one) => [one.name, one.name]), parameter.name);
-    const used = new Set(lines.flatMap((line) => this.fields.rules(line)).map(([filter]) => filter));
-    const known = new Map([["", "all modules"]]);
-    const rest = [...used].filter((filter) => !desk.layer || !filter.startsWith(desk.layer));
-    const more = [...rest, chosen.filter].map((filter) => ({ filter, label: filter === chosen.filter ? chosen.label : filter }));
-    for (const { filter, label } of [...desk.modules, ...more]) if (!known.has(filter)) known.set(filter, label);
-    const options = [...known].map(([filter, label]) => [filter, filter && used.has(filter) ? `${label} •` : label]);
-    fill(this.modules, [...options, [TYPED, "layers or a part of the name…"]], this.typed.hidden ? chosen.filter : TYPED);
-    fill(this.who, [...lines.map((line, index) => [index, line.letter]), [ALL, "together"]], chosen.line === ALL ? ALL : this.active);
-    this.who.hidden = lines.length < 2;
-    const line = lines[this.active];
-    const about = `${line.letter} ${parameter.name}${chosen.filter && ` for ${known.get(chosen.filter)}`}`.trim();
+    const { desk, parameter, lines, selection, active } = this;
+    fill(this.parameters, desk.parameters.map(({ name }) => [name, name]), parameter.name);
+    this.drawing.raise(active);
+    for (const one of this.room.querySelectorAll("[data-line]")) {
+      one.ariaPressed = String(one.dataset.line === (chosen.line === ALL ? ALL : lines[active].letter));
+    }
+    const line = lines[active];
+    const about = `${line.letter} ${parameter.name}${selection.label && ` for ${selection.label}`}`.trim();
     this.numbers.ariaLabel = `${about}: a number, or values from the first layer to the last`;
     this.numbers.placeholder = text(line.values);
     if (this.numbers !== document.activeElement) this.numbers.value = line.own ? text(line.values) : "";
-    for (const head of this.room.querySelectorAll(".plot > text")) {
-      const module = desk.modules.find((one) => one.label === head.textContent);
-      head.classList.toggle("strong", Boolean(chosen.filter && module?.sample.includes(chosen.filter)));
-    }
   }
 
-  choose(select) {
-    if (select === this.numbers) return this.take();
-    if (select === this.parameters) chosen.parameter = select.value;
-    else if (select === this.who) chosen.line = select.value;
-    else if (select === this.modules && select.value === TYPED) {
-      this.typed.hidden = false;
-      this.typed.focus();
-    } else if (select === this.modules) this.pick(select.value);
-    else if (select === this.typed) {
-      const typed = select.value.trim();
-      const [, from, to = from] = typed.match(ROWS) ?? [];
-      if (from) this.layers(Number(from), Number(to));
-      else this.pick(typed);
-      this.numbers.focus();
-    }
-    this.show();
-  }
-
-  // Once more: all modules again.
-  pick(filter, label = filter) {
-    Object.assign(chosen, { label, filter: filter === chosen.filter ? "" : filter });
-    this.typed.hidden = true;
-    this.show();
-  }
-
-  layers(one, other) {
-    const { layer, layers } = this.desk;
-    const [from, to] = [Math.min(one, other), Math.max(one, other)];
-    if (!layer || from < 0 || to >= layers) return;
-    const rows = Array.from({ length: to - from + 1 }, (_, index) => `${layer}${from + index}.`);
-    this.pick(rows.join(AND), to > from ? `layers ${from}–${to}` : `layer ${from}`);
-  }
-
-  // A module's name, or a layer's row; with Shift all rows from the one before.
-  pointed(event) {
-    const label = event.target.closest("text")?.textContent;
-    if (label) return this.column(label);
-    const row = Math.round(this.drawing.under(0, event.y)[1] * (this.desk.layers - 1));
-    if (!event.shiftKey) this.row = row;
-    this.layers(this.row ?? row, row);
-  }
-
-  column(label) {
-    const filter = this.desk.modules.find((one) => one.label === label)?.filter;
-    if (filter) this.pick(filter);
+  // A line called by its letter in the legend, or all of them.
+  call(name) {
+    if (name) this.show((chosen.line = name.dataset.line));
   }
 
   turn(line) {
-    if (chosen.line === ALL || this.active === line) return;
-    chosen.line = String((this.active = line));
+    if (line < 0 || chosen.line === ALL || this.active === line) return;
+    chosen.line = this.lines[(this.active = line)].letter;
     this.offer();
   }
 
@@ -293,20 +237,20 @@ customElements.define("curve-editor", class extends HTMLElement {
   }
 
   put(line, value) {
-    for (const filter of chosen.filter.split(AND)) this.fields.put(this.fields.name(line, filter), value);
+    for (const filter of this.selection.filters) this.fields.put(this.fields.name(line, filter), value);
   }
 
   post(index) {
-    for (const line of this.moved(index)) this.fields.post(this.fields.name(line, chosen.filter.split(AND)[0]));
+    for (const line of this.moved(index)) this.fields.post(this.fields.name(line, this.selection.filters[0]));
     this.show();
   }
 
   // The layer under the pointer, in words.
   point(event) {
     if (this.drag) return;
-    const t = event ? this.drawing.under(event.x, event.y)[1] : NaN;
-    const edge = 0.6 / (this.desk.layers - 1);
-    this.say(t > -edge && t < 1 + edge ? clamp(t, 0, 1) : undefined);
+    const chart = event?.target.closest(".plot, .curves");
+    const t = chart && this.drawing.under(0, event.y, chart)[1];
+    this.say(Math.abs(t - 0.5) < 0.5 + 0.6 / (this.desk.layers - 1) ? clamp(t, 0, 1) : undefined);
   }
 
   say(t) {

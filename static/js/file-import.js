@@ -12,23 +12,31 @@ async function recipeOf(file) {
   return recipe;
 }
 
+const brings = ({ dataTransfer }) => dataTransfer?.types.includes("Files");
+
 customElements.define("file-import", class extends HTMLElement {
   connectedCallback() {
     const input = this.querySelector("input[type=file]");
-    this.hidden = false;
+    input.parentElement.hidden = false;
     input.addEventListener("change", () => this.take(input.files[0]));
-    document.addEventListener("dragover", (event) => {
-      if (event.dataTransfer.types.includes("Files")) event.preventDefault();
-    });
+    this.target = document.getElementById("drop-here");
+    for (const name of ["dragenter", "dragover"]) document.addEventListener(name, (event) => this.over(event));
+    document.addEventListener("dragleave", (event) => event.relatedTarget || this.target.hidePopover());
     document.addEventListener("drop", (event) => this.drop(event));
   }
 
-  drop(event) {
-    const [file] = event.dataTransfer.files;
-    if (!file) return;
+  over(event) {
+    if (!brings(event)) return;
     event.preventDefault();
-    this.closest("[popover]").showPopover();
-    this.take(file);
+    this.target.showPopover();
+  }
+
+  drop(event) {
+    if (!brings(event)) return;
+    event.preventDefault();
+    this.target.hidePopover();
+    this.showPopover();
+    this.take(event.dataTransfer.files[0]);
   }
 
   async take(file) {

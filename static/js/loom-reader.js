@@ -5,29 +5,32 @@ customElements.define("loom-reader", class extends HTMLElement {
     this.addEventListener("pointerleave", () => this.tell());
   }
 
-  read(event) {
-    const plot = this.querySelector(".plot");
-    const box = plot?.getBoundingClientRect();
-    if (!box || !plot.contains(event.target)) return this.tell();
+  // The layer at a point of the loom's picture.
+  layer({ target, clientY }) {
+    const plot = target.closest(".plot");
+    if (!plot) return undefined;
     const { top, pitch, layers } = plot.dataset;
-    const row = Math.floor((event.clientY - box.top - Number(top)) / Number(pitch));
-    const layer = Number(layers) - 1 - row;
-    const column = this.column(plot, event.clientX);
-    const cell = layer >= 0 && layer < layers && this.querySelector(`tr[data-layer="${layer}"]`)?.cells[column + 1];
-    this.tell(cell?.textContent ? `layer ${layer} · ${this.heads[column].textContent}: ${cell.textContent}` : undefined);
+    const layer = layers - 1 - Math.floor((clientY - plot.getBoundingClientRect().top - top) / pitch);
+    return layer >= 0 && layer < layers ? layer : undefined;
   }
 
-  column(plot, x) {
-    this.heads = [...plot.querySelectorAll(":scope > text")];
-    const away = this.heads.map((head) => {
-      const box = head.getBoundingClientRect();
-      return Math.abs(x - box.left - box.width / 2);
-    });
-    return away.indexOf(Math.min(...away));
+  read(event) {
+    const layer = this.layer(event);
+    const cells = layer !== undefined && this.querySelector(`tr[data-layer="${layer}"]`)?.cells;
+    if (!cells) return this.tell();
+    const plot = event.target.closest(".plot");
+    const { left, width } = plot.getBoundingClientRect();
+    const x = ((event.clientX - left) / width) * 100;
+    const heads = [...plot.querySelectorAll(":scope > text")];
+    const away = heads.map((head) => Math.abs(x - Number.parseFloat(head.getAttribute("x"))));
+    const column = away.indexOf(Math.min(...away));
+    const said = cells[column + 1].textContent;
+    this.tell(said && `layer ${layer} · ${heads[column].textContent}: ${said}`);
   }
 
-  tell(words = "Point at a cell to read it.") {
+  tell(words) {
     const place = this.querySelector("[data-reading]");
-    if (place.textContent !== words) place.textContent = words;
+    const said = words || "Point at a cell to read it.";
+    if (place.textContent !== said) place.textContent = said;
   }
 });

@@ -12,6 +12,7 @@ customElements.define("model-picker", class extends HTMLElement {
     this.field.addEventListener("focus", () => this.later(0));
     this.field.addEventListener("keydown", (event) => this.key(event));
     this.field.addEventListener("blur", () => setTimeout(() => this.contains(document.activeElement) || this.close(), 150));
+    if (this.field === document.activeElement) this.later(0);
     this.list.addEventListener("pointerdown", (event) => event.preventDefault());
     this.list.addEventListener("click", (event) => this.choose(event.target.closest("[data-ref]")));
   }

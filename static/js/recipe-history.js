@@ -38,7 +38,7 @@ customElements.define("recipe-history", class extends HTMLElement {
       this.at = this.texts.length - 1;
     }
     this.hidden = this.texts.length < 2;
-    this.buttons.forEach((button, index) => button.setAttribute("aria-disabled", String(!this.can(index ? 1 : -1))));
+    this.buttons.forEach((button, index) => (button.ariaDisabled = String(!this.can(index ? 1 : -1))));
     try {
       sessionStorage.setItem(KEY, JSON.stringify(this.texts.slice(0, this.at + 1)));
     } catch {

@@ -4,7 +4,7 @@ customElements.define("tab-set", class extends HTMLElement {
     this.tabs = [...this.querySelectorAll("[role=tab]")];
     for (const tab of this.tabs) {
       const panel = this.panel(tab);
-      panel.setAttribute("role", "tabpanel");
+      panel.role = "tabpanel";
       panel.setAttribute("aria-labelledby", tab.id);
       tab.addEventListener("click", () => this.select(tab));
       tab.addEventListener("keydown", (event) => this.step(event, tab));
@@ -18,7 +18,7 @@ customElements.define("tab-set", class extends HTMLElement {
 
   select(chosen) {
     for (const tab of this.tabs) {
-      tab.setAttribute("aria-selected", String(tab === chosen));
+      tab.ariaSelected = String(tab === chosen);
       tab.tabIndex = tab === chosen ? 0 : -1;
       this.panel(tab).hidden = tab !== chosen;
     }

@@ -28,8 +28,6 @@ customElements.define("theme-toggle", class extends HTMLElement {
   tell() {
     const use = this.querySelector("use");
     use.setAttribute("href", use.getAttribute("href").replace(/#.*/, `#${ICONS[this.theme]}`));
-    const label = `Theme: ${this.theme}. Change to ${NEXT[this.theme]}`;
-    this.button.setAttribute("aria-label", label);
-    this.button.title = label;
+    this.button.ariaLabel = this.button.title = `Theme: ${this.theme}. Change to ${NEXT[this.theme]}`;
   }
 });

@@ -32,7 +32,7 @@ def percent(text: str) -> float:
 
 def test_the_parents_compared(page: Page, app: Running, browser: Browser) -> None:
     page.goto(app.url)
-    page.get_by_role("button", name="Import YAML").click()
+    page.get_by_role("button", name="Import").click()
     page.locator("#import-text").fill(RECIPE)
     page.get_by_role("button", name="Open it").click()
     expect(page.locator("#findings")).to_contain_text(

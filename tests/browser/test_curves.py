@@ -23,7 +23,7 @@ models:
 
 def open_recipe(page: Page, app: Running) -> None:
     page.goto(app.url)
-    page.get_by_role("button", name="Import YAML").click()
+    page.get_by_role("button", name="Import").click()
     page.locator("#import-text").fill(RECIPE)
     page.get_by_role("button", name="Open it").click()
     expect(anchor(page, "A", 1, 4)).to_be_visible(timeout=60_000)
@@ -31,6 +31,11 @@ def open_recipe(page: Page, app: Running) -> None:
 
 def anchor(page: Page, letter: str, index: int, count: int, parameter: str = "weight") -> Locator:
     return page.get_by_role("slider", name=f"{letter} {parameter}, anchor {index} of {count}", exact=True)
+
+
+def line(page: Page, letter: str) -> Locator:
+    """The button in the legend that calls a parent's line."""
+    return page.locator(f'.legend [data-line="{letter}"]')
 
 
 def yaml(page: Page) -> Locator:
@@ -93,6 +98,7 @@ def test_anchors_are_moved_added_and_removed_by_keys(page: Page, app: Running) -
 
 def test_a_click_on_a_line_adds_an_anchor_and_a_double_click_takes_it_away(page: Page, app: Running) -> None:
     open_recipe(page, app)
+    line(page, "B").click()
     (x0, y0), (x1, y1) = middle(anchor(page, "B", 1, 4)), middle(anchor(page, "B", 2, 4))
     page.mouse.click((x0 + x1) / 2, (y0 + y1) / 2)
     expect(anchor(page, "B", 2, 5)).to_be_focused()
@@ -107,7 +113,7 @@ def test_a_curve_for_the_mlp_alone(page: Page, app: Running) -> None:
     others = cell(page, 20, "q").text_content() or ""
     expect(cell(page, 20, "up")).to_have_text(others)
     page.get_by_label("For which modules").select_option(label="MLP")
-    page.get_by_label("Whose line").select_option(label="B")
+    line(page, "B").click()
     page.get_by_role("button", name="Rising").click()
     expect(yaml(page)).to_contain_text("- filter: mlp\n          value: [0.2, 0.85]")
     expect(page.get_by_label("weight for mlp", exact=True)).to_have_value("0.2, 0.85")
@@ -129,8 +135,8 @@ def test_a_part_of_a_name_is_typed(page: Page, app: Running) -> None:
     page.get_by_label("For which modules").select_option(label="layers or a part of the name…")
     page.get_by_label("Part of the names of tensors").fill("layers.3.")
     page.get_by_label("Part of the names of tensors").press("Tab")
-    page.get_by_label("A weight for layers.3.").fill("1.5")
-    page.get_by_label("A weight for layers.3.").press("Tab")
+    page.get_by_label("A weight for layer 3").fill("1.5")
+    page.get_by_label("A weight for layer 3").press("Tab")
     expect(yaml(page)).to_contain_text("- filter: layers.3.\n          value: 1.5")
     expect(cell(page, 3, "weight A")).to_have_text("1.5")
 
@@ -140,7 +146,7 @@ def test_lines_and_numbers_stay_in_step(page: Page, app: Running) -> None:
     page.locator('[name="parent.1.weight"]').fill("0, 1")
     expect(anchor(page, "A", 2, 2)).to_have_attribute("aria-valuenow", "1")
     expect(yaml(page)).to_contain_text("weight: [0.0, 1.0]")
-    page.get_by_label("Whose line").select_option(label="together")
+    page.get_by_role("button", name="all together").click()
     anchor(page, "A", 1, 2).focus()
     page.keyboard.press("ArrowRight")
     expect(yaml(page)).to_contain_text("weight: [0.05, 1.0]")
@@ -190,42 +196,24 @@ def test_without_scripts_the_lists_work(browser: Browser, app: Running) -> None:
     page.close()
 
 
-def test_layers_are_selected_by_their_rows_and_edited_alone(page: Page, app: Running) -> None:
+def test_the_line_that_is_called_lies_above_the_others(page: Page, app: Running) -> None:
+    """Where lines meet, the anchor of the one that was called is the one that is grabbed."""
     open_recipe(page, app)
-    modules = page.get_by_role("combobox", name="For which modules")
-    plot = page.locator(".plot").bounding_box()
-    assert plot is not None
-    rows = page.evaluate(
-        "(({ top, pitch, layers }) => [+top, +pitch, +layers])(document.querySelector('.plot').dataset)"
-    )
-
-    def press(layer: int, *modifiers: str) -> None:
-        y = rows[0] + (rows[2] - 1 - layer + 0.4) * rows[1]
-        page.locator(".plot").click(position={"x": plot["width"] / 2, "y": y}, modifiers=list(modifiers))  # type: ignore[arg-type]
-
-    press(4)
-    expect(modules.locator("option:checked")).to_have_text("layer 4")
-    press(6, "Shift")
-    expect(modules.locator("option:checked")).to_have_text("layers 4–6")
-    shot(page, "curves-layers")
-    before = cell(page, 7, "q").text_content()
-    page.locator(".curve-values > input").fill("0.9")
-    page.locator(".curve-values > input").press("Enter")
-    for layer in (4, 5, 6):
-        expect(yaml(page)).to_contain_text(f"filter: layers.{layer}.")
-    expect(cell(page, 5, "q")).to_contain_text("A")
-    assert cell(page, 7, "q").text_content() == before
-    press(6, "Shift")
-    expect(modules.locator("option:checked")).to_have_text("all modules")
-
-
-def test_layers_are_selected_by_typing(page: Page, app: Running) -> None:
-    open_recipe(page, app)
-    modules = page.get_by_role("combobox", name="For which modules")
-    modules.select_option(label="layers or a part of the name…")
-    page.get_by_label("Layers, or a part of the names of tensors").fill("2-3")
-    page.keyboard.press("Enter")
-    expect(modules.locator("option:checked")).to_have_text("layers 2–3")
+    page.locator('[name="parent.1.weight"]').fill("0.5, 1")
+    page.locator('[name="parent.2.weight"]').fill("0.5, 0")
+    expect(yaml(page)).to_contain_text("weight: [0.5, 0.0]")
+    for letter, other in (("A", "B"), ("B", "A")):
+        line(page, letter).click()
+        expect(line(page, letter)).to_have_attribute("aria-pressed", "true")
+        expect(line(page, other)).to_have_attribute("aria-pressed", "false")
+        page.mouse.move(*middle(anchor(page, letter, 1, 2)))
+        page.mouse.down()
+        page.mouse.up()
+        expect(anchor(page, letter, 1, 2)).to_be_focused()
+    page.locator('[name="parent.1.weight"]').focus()
+    expect(line(page, "A")).to_have_attribute("aria-pressed", "true")
+    page.mouse.click(*middle(anchor(page, "A", 1, 2)))
+    expect(anchor(page, "A", 1, 2)).to_be_focused()
 
 
 def test_an_answer_to_an_older_edit_leaves_a_newer_one_alone(page: Page, app: Running) -> None:

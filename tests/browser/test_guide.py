@@ -21,7 +21,7 @@ models:
 
 def test_three_questions_put_a_method_into_the_recipe(page: Page, app: Running) -> None:
     page.goto(app.url)
-    page.get_by_role("button", name="Import YAML").click()
+    page.get_by_role("button", name="Import").click()
     page.locator("#import-text").fill(RECIPE)
     page.get_by_role("button", name="Open it").click()
     expect(page.get_by_role("article", name=re.compile("tiny-base"))).to_be_visible(timeout=30_000)

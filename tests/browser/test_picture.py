@@ -23,7 +23,7 @@ dtype: bfloat16
 
 def test_an_imported_recipe_is_drawn_and_checked(page: Page, app: Running) -> None:
     page.goto(app.url)
-    page.get_by_role("button", name="Import YAML").click()
+    page.get_by_role("button", name="Import").click()
     page.locator("#import-text").fill(RECIPE)
     page.get_by_role("button", name="Open it").click()
     expect(page.locator("#estimate")).to_contain_text("269 MB")

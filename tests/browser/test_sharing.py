@@ -25,7 +25,7 @@ CARD = f"---\nlicense: mit\ntags: [merge]\n---\n# Tiny talk\n\nMade with:\n\n```
 def bring(page: Page, app: Running, text: str) -> None:
     """Import a recipe by pasting it."""
     page.goto(app.url)
-    page.get_by_role("button", name="Import YAML").click()
+    page.get_by_role("button", name="Import").click()
     page.locator("#import-text").fill(text)
     page.get_by_role("button", name="Open it").click()
     expect(page.locator("#estimate")).to_contain_text("on this machine")
@@ -87,7 +87,7 @@ def test_a_card_dropped_on_the_page_is_imported(page: Page, app: Running) -> Non
 
 def test_what_cannot_be_imported_is_told_in_its_box(page: Page, app: Running) -> None:
     page.goto(app.url)
-    page.get_by_role("button", name="Import YAML").click()
+    page.get_by_role("button", name="Import").click()
     page.get_by_label("Or a merge that was published").fill("weavers/tiny-base")
     page.get_by_role("button", name="Open it").click()
     expect(page.locator("#import-told")).to_contain_text("no mergekit_config.yml")

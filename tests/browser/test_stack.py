@@ -37,7 +37,7 @@ tokenizer: {source: base, pad_to_multiple_of: 8}
 
 def open_recipe(page: Page, app: Running, text: str) -> None:
     page.goto(app.url)
-    page.get_by_role("button", name="Import YAML").click()
+    page.get_by_role("button", name="Import").click()
     page.locator("#import-text").fill(text)
     page.get_by_role("button", name="Open it").click()
     expect(page.locator("#stack-facts")).to_contain_text("parameters", timeout=60_000)
@@ -169,7 +169,7 @@ def test_a_blend_in_a_block(page: Page, app: Running) -> None:
 
 def test_from_a_blend_to_a_pattern_and_back(page: Page, app: Running) -> None:
     page.goto(app.url)
-    page.get_by_role("button", name="Import YAML").click()
+    page.get_by_role("button", name="Import").click()
     names = ("base", "python")
     models = ", ".join(f"{{model: 'local:models/{name}', parameters: {{weight: 1}}}}" for name in names)
     page.locator("#import-text").fill(f"merge_method: linear\nmodels: [{models}]\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,18 +14,21 @@ from app.planning.shares import places
 from app.recipe.catalogue import Parameter
 from app.recipe.form import FormView
 from app.recipe.knobs import Knob
+from app.web.pages.loom_rows import cell_order
 from app.web.pages.pictures.loom import HEADER, LoomPicture
 from app.web.pages.pictures.threads import thread
 
 _FIRST = ("weight", "t", "scale")
 """The parameters worth showing first."""
+_ENOUGH = 12
+"""Names of a column that are told: of many experts not each."""
 
 
 @dataclass(frozen=True, slots=True)
 class CurveDesk:
     """The editor beside a loom. ``data`` is JSON: the layers' places and the word before their numbers, the parameters
-    with their lines, the modules, the loom's columns as x, width and the names in them. ``letters``: whose lines there
-    are."""
+    with their lines, the modules (with their place where they are a row of the loom), the columns as x, width and
+    names. ``letters``: whose lines there are."""
 
     data: str
     letters: frozenset[str]
@@ -45,15 +48,53 @@ def curve_desk(plan: Plan, form: FormView, beside: LoomPicture) -> CurveDesk | N
         "first": beside.spots[0],
         "last": beside.spots[-1],
         "parameters": parameters,
-        "modules": [_module(one) for one in plan_parts(plan)],
-        "columns": [[one.x, one.width, list(names[one.name])] for one in beside.columns],
+        "modules": _modules(plan, form, beside),
+        "columns": [[one.x, one.width, list(names.get(one.name, ()))[:_ENOUGH]] for one in beside.columns],
     }
     letters = frozenset(line["letter"] for one in parameters for line in one["lines"])
     return CurveDesk(json.dumps(said, separators=(",", ":")), letters - {""})
 
 
+def _modules(plan: Plan, form: FormView, beside: LoomPicture) -> list[dict[str, Any]]:
+    """What the curves can be for, but for layers: groups, columns, rows outside the layers, and filters that have
+    values already."""
+    known = [*map(_module, plan_parts(plan)), *_outside(plan, beside)]
+    filters = dict.fromkeys(rule.filter for _, knob in _knobs(form) for rule in knob.rules)
+    others = set(filters) - {one["filter"] for one in known}
+    layer = _layer_word(plan) or "\0"
+    return known + [_module(NamePart(one, one, one)) for one in filters if one in others and not one.startswith(layer)]
+
+
 def _module(part: NamePart) -> dict[str, Any]:
-    return {"label": part.label, "filter": part.filter, "sample": part.sample, "group": part.group}
+    return {"label": part.label, "filter": part.filter, "sample": part.sample}
+
+
+def _outside(plan: Plan, beside: LoomPicture) -> list[dict[str, Any]]:
+    """The rows outside the layers as modules, each with its place in the loom; without those whose tensors have no part
+    of a name for themselves."""
+    rows: dict[str, list[str]] = {}
+    for step, (row, _), (layer, _) in zip(plan.steps(), cell_order(plan), places(plan), strict=True):
+        if layer is None:
+            rows.setdefault(row, []).append(step.name)
+    tops = dict(zip((row.label for row in beside.table if row.wide), beside.wide_rows, strict=True))
+    told = []
+    for label, names in rows.items():
+        others = [step.name for step in plan.steps() if step.name not in names]
+        part = next((one for one in _ends(names[0]) if _apart(one, names, others)), None)
+        if part and label in tops:
+            place = {"y": tops[label], "tall": beside.thickness}
+            told.append({"label": label, "filter": part, "sample": names[0], **place})
+    return told
+
+
+def _ends(name: str) -> Iterator[str]:
+    """``norm``, then ``model.norm``, of ``model.norm.weight``."""
+    words = name.split(".")[:-1]
+    return (".".join(words[-count:]) for count in range(1, len(words) + 1))
+
+
+def _apart(part: str, names: Sequence[str], others: Sequence[str]) -> bool:
+    return all(part in name for name in names) and not any(part in name for name in others)
 
 
 def _layer_word(plan: Plan) -> str:

@@ -47,13 +47,15 @@ def test_every_icon_that_is_used_is_in_the_sprite() -> None:
 def files_of(page: str, *closed: str) -> dict[str, int]:
     """Our own style sheets and scripts that a page can come to load, by name: size in bytes. Scripts that others import
     and those that are loaded with an element (``data-script``) count; vendored files do not, nor do elements in panels
-    that stay ``closed``: their scripts are loaded when somebody opens them."""
+    that stay ``closed`` or that wait to be used (``data-awaits``): those scripts are loaded when somebody opens
+    them."""
     asked = [link.attributes["href"] for link in elements(page, "link") if link.attributes.get("rel") == "stylesheet"]
     asked += [one.attributes["src"] for one in elements(page, "script") if "/js/" in one.attributes["src"]]
     asked += [
         one.attributes["data-script"]
         for one in elements(page)
-        if "data-script" in one.attributes and not set(closed) & set(one.inside)
+        if {"data-script", "data-awaits"} & one.attributes.keys() == {"data-script"}
+        and not set(closed) & set(one.inside)
     ]
     sizes = {}
     while asked:
@@ -82,6 +84,13 @@ def test_style_sheets_and_scripts_of_the_builder_stay_small(online: TestClient) 
     assert "js/curve-editor.js" in sizes
     assert not {"js/stack-editor.js", "css/stack.css"} & set(sizes)
     assert_small(sizes)
+
+
+def test_what_waits_to_be_used_is_small_too(client: TestClient) -> None:
+    waiting = [one for one in elements(client.get("/").text) if "data-awaits" in one.attributes]
+    assert sorted(one.tag for one in waiting) == ["file-import", "model-picker"]
+    scripts = [one.attributes["data-script"].partition("?")[0].removeprefix("/static/") for one in waiting]
+    assert sum((STATIC / one).stat().st_size for one in scripts) <= 8 * KIB
 
 
 def test_style_sheets_and_scripts_of_the_stack_stay_small(online: TestClient) -> None:

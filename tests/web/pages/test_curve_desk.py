@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import json
 import re
 from typing import Any
@@ -39,6 +40,18 @@ def test_lines_are_fields_of_the_form(online: TestClient) -> None:
     assert told["first"] > told["last"]
 
 
+def test_rows_and_columns_of_the_loom_are_told_with_names_of_their_own(online: TestClient) -> None:
+    told = desk(online, "merge_method: linear\nmodels: [{model: loom/code, parameters: {weight: 1}}]\n")
+    assert told is not None
+    rows = {one["label"]: one for one in told["modules"] if "y" in one}
+    assert {label: one["filter"] for label, one in rows.items()} == {
+        "head": "lm_head", "norm": "model.norm", "embed": "embed_tokens"
+    }  # fmt: skip
+    assert rows["head"]["y"] < rows["norm"]["y"] < told["last"] < told["first"] < rows["embed"]["y"]
+    assert [one[2] for one in told["columns"]][:2] == [["self_attn.q_proj.weight"], ["self_attn.k_proj.weight"]]
+    assert all(left[0] + left[1] < right[0] for left, right in itertools.pairwise(told["columns"]))
+
+
 def test_a_parameter_of_the_whole_tensor_is_one_line(online: TestClient) -> None:
     told = desk(online, f"merge_method: slerp\n{PAIR}parameters: {{t: [0, 1]}}\n")
     assert told is not None
@@ -56,3 +69,12 @@ def test_a_parameter_of_the_whole_tensor_is_one_line(online: TestClient) -> None
 )
 def test_where_nothing_can_be_drawn_there_is_no_desk(online: TestClient, recipe: str) -> None:
     assert desk(online, recipe) is None
+
+
+def test_filters_that_have_values_can_be_chosen_but_layers_are_not_listed(online: TestClient) -> None:
+    rules = "[{filter: o_proj, value: 1}, {filter: attn.q, value: 1}, {filter: layers.2., value: 1}, {value: 0.5}]"
+    told = desk(online, f"merge_method: linear\nmodels: [{{model: loom/code, parameters: {{weight: {rules}}}}}]\n")
+    assert told is not None
+    filters = [one["filter"] for one in told["modules"]]
+    assert filters.count("o_proj") == filters.count("attn.q") == 1
+    assert "layers.2." not in filters
