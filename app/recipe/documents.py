@@ -58,12 +58,12 @@ def _names(stages: Sequence[Recipe], nameless: int) -> Iterator[Finding]:
         if names.count(name) > 1:
             text = f'{names.count(name)} documents are called "{name}".'
             yield Finding("error", "repeated-name", name, text, "Give each a name of its own.")
-        elif not _can_be_used(name):
+        elif not can_be_used(name):
             text = f'"{name[:60]}" cannot be written where a model is named.'
             yield Finding("error", "bad-document-name", name[:60], text, "Name it with letters and dashes.")
 
 
-def _can_be_used(name: str) -> bool:
+def can_be_used(name: str) -> bool:
     try:
         return parse_reference(name) == ModelRef(name)
     except Refused:

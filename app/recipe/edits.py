@@ -66,16 +66,29 @@ def _block_like(recipe: Recipe, model: ModelRef) -> Slice:
 
 
 def remove(recipe: Recipe, model: ModelRef) -> Recipe:
-    """The recipe without a parent, wherever it stands."""
+    """The recipe without a parent, wherever it stands. A module that has no other goes."""
+    modules = {
+        name: replace(module, models=_others(module.models, model), slices=_pieces_of_others(module.slices, model))
+        for name, module in recipe.modules.items()
+    }
     return replace(
         recipe,
+        modules=MappingProxyType({name: module for name, module in modules.items() if module.models or module.slices}),
         base_model=None if recipe.base_model == model else recipe.base_model,
-        models=tuple(source for source in recipe.models if source.model != model),
-        slices=tuple(
-            replace(piece, sources=left, base_model=None if piece.base_model == model else piece.base_model)
-            for piece in recipe.slices
-            if (left := tuple(source for source in piece.sources if source.model != model))
-        ),
+        models=_others(recipe.models, model),
+        slices=_pieces_of_others(recipe.slices, model),
+    )
+
+
+def _others(sources: tuple[Source, ...], model: ModelRef) -> tuple[Source, ...]:
+    return tuple(source for source in sources if source.model != model)
+
+
+def _pieces_of_others(slices: tuple[Slice, ...], model: ModelRef) -> tuple[Slice, ...]:
+    return tuple(
+        replace(piece, sources=left, base_model=None if piece.base_model == model else piece.base_model)
+        for piece in slices
+        if (left := _others(piece.sources, model))
     )
 
 

@@ -7,7 +7,8 @@ customElements.define("draft-address", class extends HTMLElement {
 
   write() {
     const id = this.querySelector("[name=draft]")?.value;
-    const address = `/?draft=${id}`;
+    const section = this.querySelector("[name=document]")?.value;
+    const address = `/?draft=${id}${section ? `&document=${encodeURIComponent(section)}` : ""}`;
     if (id && location.pathname + location.search !== address) history.replaceState(history.state, "", address);
   }
 });

@@ -18,7 +18,8 @@ from app.recipe.findings import Finding, Refused
 from app.web.pages.build_view import build_page
 from app.web.pages.desk import DeskDep, already_saved, new_key, page_key
 from app.web.pages.draft import Draft, from_form, from_text
-from app.web.pages.openings import OpeningDep
+from app.web.pages.draft import opened as with_section
+from app.web.pages.openings import OpeningDep, SectionName
 from app.web.pages.posted import Fields, FieldsDep
 from app.web.pages.remembered import Remembered
 from app.web.pages.stack_desk import told
@@ -31,9 +32,16 @@ _NO_MODEL = Finding("error", "empty-recipe", "", "There is no model in this reci
 
 @router.get("/")
 @router.get("/build")
-def first(desk: DeskDep, opened: OpeningDep, stream: Annotated[str, Query(max_length=10)] = "") -> HTMLResponse:
-    """An empty builder, or one with what the address asks for. ``stream``: with that switch on."""
+def first(
+    desk: DeskDep,
+    opened: OpeningDep,
+    stream: Annotated[str, Query(max_length=10)] = "",
+    section: SectionName = "",
+) -> HTMLResponse:
+    """An empty builder, or one with what the address asks for. ``stream``: with that switch on; ``document``: with
+    this section of the recipe."""
     draft = replace(from_text(opened.text), remembered=Remembered(stream=bool(stream)))
+    draft = with_section(draft, section)
     page = build_page(draft, new_key())
     return desk.whole(replace(page, saved=opened.saved), opened.fork)
 
@@ -111,8 +119,20 @@ def _told(fields: Fields, draft: Draft) -> str:
         "down": "Moved down.",
         "base": "Base changed.",
         "rule": "Values for some modules changed.",
+        "document": _documents_told(fields.get("action", ""), draft),
         "fix": "Done. The remarks are checked anew.",
         "stack": told(fields.get("action", ""), draft.recipe),
         "yaml": f"{METHODS[draft.recipe.merge_method].title} of {len(draft.recipe.parents())} models.",
     }
     return words.get(verb, "")
+
+
+def _documents_told(action: str, draft: Draft) -> str:
+    """What a button of the documents did, and which one the form shows now."""
+    verb = (*action.split(":"), "")[1]
+    words = {"further": "Merge added. ", "new": "Merge added. ", "remove": "Merge removed. ", "keep": "Left as it is. "}
+    at = draft.section
+    if draft.recipe is None or at is None:
+        return ""
+    name = at.module or (draft.recipe.documents[at.document].name if at.document < len(draft.recipe.stages) else None)
+    return f"{words.get(verb, '')}The form shows {name or 'the result'}."

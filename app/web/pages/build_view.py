@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from app.drafts.models import SavedDraft
 from app.drafts.store import NOT_SAVED, Saved
+from app.planning.apart import plan_apart
 from app.planning.facts import ModelFacts
 from app.planning.name_parts import NamePart
+from app.planning.plan import Plan
 from app.planning.rates import roughly
 from app.preflight import Preflight
 from app.recipe.catalogue import Method
@@ -29,11 +31,13 @@ from app.web.pages.pictures.curves import CurvePicture
 from app.web.pages.pictures.loom import LoomPicture
 from app.web.pages.pictures.method import MethodPicture
 from app.web.pages.stack_desk import StackDesk, layer_counts, stack_desk
+from app.web.pages.strip import Strip, strip
 from app.web.pages.titles import title_of
 from app.web.rendering import byte_size
 
 CANNOT_START, CANNOT_DO = "This merge cannot start yet", "This cannot be done"
 _ONLY_THE_BASE = Finding("info", "only-the-base", "", "This is only the base so far.", "Add a model to merge into it.")
+_EMPTY_STEP = Finding("warning", "empty-document", "", "This merge has no models yet.", "Open it above and pick some.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,8 @@ class BuildPage:
     second request will; ``unsettled``: something is still being measured, and the page asks again; ``broken``: the YAML
     cannot be read, so there is no form; ``key`` makes a double click one job;
     ``stream``: no Hub model is to be stored; ``basis``: what the estimated time rests on;
-    ``parts`` are what filters may say about the tensors' names, empty while these are not known;
+    ``parts`` are what filters may say about the tensors' names, empty while these are not known; ``strip`` shows which
+    of the recipe's documents the form is about;
     ``saved`` is the draft on this server that it is; ``offer`` one that an empty page offers to go on with.
     """
 
@@ -76,6 +81,7 @@ class BuildPage:
     blocks: tuple[stack.Block, ...]
     stack: StackDesk
     parts: tuple[NamePart, ...]
+    strip: Strip | None
     dtype: str
     seed: str
     refusal: tuple[Finding, ...] = ()
@@ -143,21 +149,22 @@ def build_page(
     draft: Draft, key: str, *, checked: Preflight | None = None, refusal: tuple[Finding, ...] = (), told: str = ""
 ) -> BuildPage:
     """The page for a draft; ``checked`` is what its models' headers said, None while nobody has looked."""
-    recipe = draft.recipe or Recipe("linear")
+    whole = draft.recipe or Recipe("linear")
+    recipe = draft.shown or whole
     form = view(recipe, draft.remembered.order)
-    facts: Mapping[ModelRef, ModelFacts] = checked.facts if checked else {}
-    letters = letters_of(checked.plan, form) if checked and checked.plan else []
-    loom = loom_picture(checked.plan, letters) if checked and checked.plan else None
-    findings = _telling(checked.findings if checked else draft.findings, draft, form)
+    plan, facts = _drawn(draft, checked)
+    letters = letters_of(plan, form) if plan else []
+    loom = loom_picture(plan, letters) if plan else None
+    findings = _telling(checked.findings if checked else draft.findings, draft)
     return BuildPage(
         text=draft.text,
         key=key,
-        title=title_of(recipe),
-        name=recipe.name or "",
+        title=title_of(whole),
+        name=whole.name or "",
         form=form,
-        parents=parent_cards(form, facts),
+        parents=parent_cards(form, facts, {stage.name or "": at for at, stage in enumerate(whole.stages)}),
         base_index=next((one.index for one in form.parents if one.is_base), None),
-        waiting=draft.recipe is not None and bool(form.parents) and checked is None,
+        waiting=draft.recipe is not None and bool(whole.parents()) and checked is None,
         unsettled=checked is not None and checked.unsettled,
         broken=draft.broken,
         reshaped=draft.reshaped,
@@ -166,18 +173,15 @@ def build_page(
         estimate=_tiles(checked) if checked else (),
         basis=checked.estimate.basis if checked and checked.estimate else "",
         loom=loom,
-        curves=curve_picture(checked.plan, letters, loom) if checked and checked.plan and loom else None,
-        desk=curve_desk(checked.plan, form, loom) if checked and checked.plan and loom else None,
+        curves=curve_picture(plan, letters, loom) if plan and loom else None,
+        desk=curve_desk(plan, form, loom) if plan and loom and not (draft.section and draft.section.module) else None,
         vectors=method_picture(form),
         blocks=stack.draw(recipe, {one.model: one.letter for one in form.parents}) if form.parents else (),
         stack=stack_desk(
-            recipe,
-            form,
-            draft.remembered.counts(recipe) | layer_counts(facts),
-            checked.plan if checked else None,
-            draft.remembered.opened,
+            recipe, form, draft.remembered.counts(recipe) | layer_counts(facts), plan, draft.remembered.opened
         ),
-        parts=plan_parts(checked.plan) if checked and checked.plan and recipe.slices else (),
+        parts=plan_parts(plan) if plan and recipe.slices else (),
+        strip=strip(draft.recipe, draft.section, facts) if draft.recipe and draft.section else None,
         dtype=recipe.dtype or "",
         seed="" if recipe.seed is None else str(recipe.seed),
         refusal=refusal or draft.refused,
@@ -188,13 +192,24 @@ def build_page(
     )
 
 
-def _telling(findings: tuple[Finding, ...], draft: Draft, form: FormView) -> tuple[Finding, ...]:
+def _drawn(draft: Draft, checked: Preflight | None) -> tuple[Plan | None, Mapping[ModelRef, ModelFacts]]:
+    """The plan of what the form shows, and what is known of all that goes in."""
+    if checked is None:
+        return None, {}
+    if draft.recipe is None or draft.section is None or not draft.recipe.stages:
+        return checked.plan, checked.facts
+    return plan_apart(draft.recipe, draft.section.document, checked.facts)
+
+
+def _telling(findings: tuple[Finding, ...], draft: Draft) -> tuple[Finding, ...]:
     """Nothing is wrong with a recipe in which nothing has been picked yet, or only the base."""
-    if draft.broken:
+    if draft.recipe is None:
         return findings
-    if not form.parents:
+    if not draft.recipe.parents():
         return ()
-    return tuple(_ONLY_THE_BASE if one.code == "one-of-models-slices-modules" else one for one in findings)
+    empty = _EMPTY_STEP if draft.recipe.stages else _ONLY_THE_BASE
+    nothing = "one-of-models-slices-modules"
+    return tuple(replace(empty, where=one.where) if one.code == nothing else one for one in findings)
 
 
 def _field(finding: Finding) -> str:

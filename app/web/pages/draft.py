@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from app.recipe import filters, fixes, stack
+from app.recipe import filters, fixes, section_edits, section_form, stack
 from app.recipe.edits import act
 from app.recipe.findings import Finding, Refused
-from app.recipe.form import apply
 from app.recipe.from_card import recipe_text
 from app.recipe.reading import read_recipe
-from app.recipe.schema import Recipe
+from app.recipe.schema import ModelRef, Recipe
+from app.recipe.sections import Section, alone, find, moved, put, usable
 from app.recipe.writing import write_recipe
 from app.web.pages.posted import Fields
 from app.web.pages.remembered import Remembered, remembered
@@ -27,7 +27,8 @@ class Draft:
 
     ``text`` is its YAML; ``recipe`` what it says, None when it cannot be read; ``findings`` are the remarks of reading
     it, ``problems`` those on single fields of the form; ``reshaped``: a button changed more than a field's value;
-    ``refused``: why a button did nothing; ``remembered``: what the form carried besides.
+    ``refused``: why a button did nothing; ``remembered``: what the form carried besides; ``section``: what of the
+    recipe the form shows, None for all of it.
     """
 
     text: str
@@ -37,10 +38,16 @@ class Draft:
     reshaped: bool = False
     refused: tuple[Finding, ...] = ()
     remembered: Remembered = field(default_factory=Remembered)
+    section: Section | None = None
 
     @property
     def broken(self) -> bool:
         return self.recipe is None
+
+    @property
+    def shown(self) -> Recipe | None:
+        """What the form shows: one document, or a module of it, as if it were all there is."""
+        return alone(self.recipe, self.section) if self.recipe and self.section else self.recipe
 
     @property
     def complete(self) -> bool:
@@ -59,7 +66,14 @@ def from_text(text: str) -> Draft:
 
 def from_form(fields: Fields) -> Draft:
     """The draft after the edits in a posted form, and after its button if one was pressed."""
-    return replace(_edited(fields), remembered=remembered(fields))
+    return opened(replace(_edited(fields), remembered=remembered(fields)), fields.get("document", ""))
+
+
+def opened(draft: Draft, section: str) -> Draft:
+    """The draft with a section of it shown, by default its last document; one that shows a section stays as it is."""
+    if draft.recipe is None or draft.section is not None:
+        return draft
+    return replace(draft, section=find(draft.recipe, section))
 
 
 def _edited(fields: Fields) -> Draft:
@@ -71,18 +85,29 @@ def _edited(fields: Fields) -> Draft:
         return _fixed(before, fields)
     if before.recipe is None:
         return before
-    recipe, problems = apply(before.recipe, fields)
-    recipe, refused = _press(recipe, action, fields)
+    recipe, section, problems = _filled_in(before.recipe, fields)
+    recipe, section, refused = _press(recipe, section, action, fields)
+    reshaped = bool(action) and action != "apply"
     if recipe == before.recipe:
-        return replace(before, problems=problems, refused=refused)
+        turned = action.startswith(section_edits.PREFIX)
+        return replace(before, section=section, problems=problems, refused=refused, reshaped=turned)
     after = from_text(write_recipe(recipe)) if recipe != EMPTY else from_text("")
-    return replace(after, problems=problems, refused=refused, reshaped=bool(action) and action != "apply")
+    if after.recipe is not None:
+        name = next((stage.name for stage in recipe.stages[section.document :]), None)
+        after = replace(after, section=moved(after.recipe, section, name))
+    return replace(after, problems=problems, refused=refused, reshaped=reshaped)
+
+
+def _filled_in(recipe: Recipe, fields: Fields) -> tuple[Recipe, Section, tuple[Finding, ...]]:
+    return section_form.apply(recipe, find(recipe, fields.get("document", "")), fields)
 
 
 def _fixed(before: Draft, fields: Fields) -> Draft:
     """The draft after a finding's one-click fix, and after the form's edits where there is a form."""
-    recipe, problems = (None, ()) if before.recipe is None else apply(before.recipe, fields)
-    text = write_recipe(recipe) if recipe is not None and recipe != before.recipe else before.text
+    text, problems = before.text, tuple[Finding, ...]()
+    if before.recipe is not None:
+        recipe, _, problems = _filled_in(before.recipe, fields)
+        text = write_recipe(recipe) if recipe != before.recipe else text
     try:
         after = from_text(fixes.apply_fix(text, fields["action"]))
     except Refused as problem:
@@ -90,23 +115,34 @@ def _fixed(before: Draft, fields: Fields) -> Draft:
     return replace(after, problems=problems, reshaped=True)
 
 
-def _press(recipe: Recipe, action: str, fields: Fields) -> tuple[Recipe, tuple[Finding, ...]]:
+def _press(
+    recipe: Recipe, section: Section, action: str, fields: Fields
+) -> tuple[Recipe, Section, tuple[Finding, ...]]:
     """Do what a button says. A refusal is told and changes nothing."""
-    typed = fields.get("add", "")
-    if action in ("apply", "check") and typed.strip():
-        action = "add"  # Enter in the field for a model, where no script runs
-    elif action in ("apply", "check"):
-        action = filters.typed(fields) or action
+    if action in ("apply", "check"):  # Enter in a field, where no script runs
+        action = "add" if fields.get("add", "").strip() else filters.typed(fields) or action
     if action in ("", "apply", "check"):
-        return recipe, ()
+        return recipe, section, ()
     try:
-        if action.startswith("stack:"):
-            return stack.act(recipe, _stack_action(action, fields), remembered(fields).counts(recipe)), ()
-        if action.startswith(filters.PREFIX):
-            return filters.act(recipe, action.removeprefix(filters.PREFIX), fields), ()
-        return act(recipe, f"add:{typed_reference(typed)}" if action == "add" else action), ()
+        if action.startswith(section_edits.PREFIX):
+            return *section_edits.act(recipe, action.removeprefix(section_edits.PREFIX)), ()
+        return put(recipe, section, _pressed(recipe, section, action, fields)), section, ()
     except Refused as problem:
-        return recipe, problem.findings
+        return recipe, section, problem.findings
+
+
+def _pressed(recipe: Recipe, section: Section, action: str, fields: Fields) -> Recipe:
+    """The section after its own button. Raises Refused."""
+    part = alone(recipe, section)
+    if action.startswith("stack:"):
+        return stack.act(part, _stack_action(action, fields), remembered(fields).counts(part))
+    if action.startswith(filters.PREFIX):
+        return filters.act(part, action.removeprefix(filters.PREFIX), fields)
+    if action == "add":
+        typed = fields.get("add", "").strip()
+        made = ModelRef(typed) if typed in usable(recipe, section) else None
+        return act(part, f"add:{made or typed_reference(typed)}")
+    return act(part, action)
 
 
 def _stack_action(action: str, fields: Fields) -> str:

@@ -17,6 +17,7 @@ Slug = Annotated[str, Query(alias="preset", max_length=60)]
 JobId = Annotated[str, Query(alias="job", max_length=32)]
 SharedId = Annotated[str, Query(alias="shared", max_length=32)]
 DraftId = Annotated[str, Query(alias="draft", max_length=32)]
+SectionName = Annotated[str, Query(alias="document", max_length=200)]
 MethodName = Annotated[str, Query(alias="method", max_length=60)]
 
 

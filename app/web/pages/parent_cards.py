@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from app.planning.adapters import about_adapter
 from app.planning.facts import ModelFacts
@@ -32,13 +33,20 @@ class ParentCard:
     can_leave_base: bool
     can_move: bool
     can_remove: bool
+    made_by: int | None = None
+    """The place of the recipe's document whose result it is."""
 
 
-def parent_cards(form: FormView, facts: Mapping[ModelRef, ModelFacts]) -> tuple[ParentCard, ...]:
-    return tuple(_card(parent, form, facts.get(parent.model)) for parent in form.parents)
+def parent_cards(
+    form: FormView, facts: Mapping[ModelRef, ModelFacts], documents: Mapping[str, int] = MappingProxyType({})
+) -> tuple[ParentCard, ...]:
+    """``documents``: name -> place of those whose results a recipe uses as models."""
+    return tuple(
+        _card(parent, form, facts.get(parent.model), documents.get(str(parent.model))) for parent in form.parents
+    )
 
 
-def _card(parent: ParentView, form: FormView, facts: ModelFacts | None) -> ParentCard:
+def _card(parent: ParentView, form: FormView, facts: ModelFacts | None, made_by: int | None) -> ParentCard:
     base_matters = form.method.base != "ignored"
     is_base = parent.is_base and base_matters
     role = " · ".join(word for word in (parent.letter, "BASE" if is_base else "") if word)
@@ -48,13 +56,21 @@ def _card(parent: ParentView, form: FormView, facts: ModelFacts | None) -> Paren
         letter=parent.letter,
         colour=thread(parent.letter),
         role=role or "BASE",
-        facts=facts_line(facts) if facts else "",
+        facts=(facts_line(facts) if facts else "") if made_by is None else _made_line(facts, made_by),
         knobs=tuple(knob for knob in parent.knobs if knob.parameter.used),
         can_be_base=base_matters and not is_base and not form.yaml_only,
         can_leave_base=is_base and form.method.base == "optional" and not form.yaml_only,
         can_move=not form.stacked and len(form.parents) > 1 and bool(parent.letter),
         can_remove=True,
+        made_by=made_by,
     )
+
+
+def _made_line(facts: ModelFacts | None, made_by: int) -> str:
+    """``134.5M · 30 layers · made by merge 1``."""
+    layers = layer_count(facts.config) if facts else 0
+    known = [short_number(facts.parameters) if facts else "", f"{layers} layers" if layers else ""]
+    return " · ".join([*filter(None, known), f"made by merge {made_by + 1}"])
 
 
 def facts_line(facts: ModelFacts) -> str:

@@ -125,7 +125,15 @@ def test_edits_are_answered_without_looking_at_any_model(client: TestClient, mon
 def test_the_second_request_brings_findings_costs_loom_and_facts(online: TestClient) -> None:
     text = LINEAR + "  - {model: loom/prose, parameters: {weight: [0, 1]}}\n"
     answer = online.post("/build/check", data={"recipe": text}, headers=LIVE).text
-    assert set(targets(answer)) == {"#findings", "#estimate", "#blend", "#stack-facts", "#facts-0", "#facts-1"}
+    assert set(targets(answer)) == {
+        "#findings",
+        "#estimate",
+        "#blend",
+        "#stack-facts",
+        "#modules",
+        "#facts-0",
+        "#facts-1",
+    }
     assert "Same architecture" in answer
     assert "to download" in answer
     assert "bf16 · 4 layers" in answer
