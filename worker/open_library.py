@@ -6,7 +6,7 @@ from pathlib import Path
 
 from app.hub.client import HubClient
 from app.library.facts import Library
-from app.library.local import LocalRoots
+from app.library.local import local_roots
 from app.settings import Settings
 
 
@@ -16,4 +16,4 @@ def open_library(settings: Settings, folder: Path | None = None) -> Library:
     Both merge what the cache holds when the Hub is out of reach: a job was let through by its server, where it may
     only be begun so by who uses the machine alone.
     """
-    return Library(HubClient(settings.hub_endpoint), LocalRoots(settings.model_roots), folder, offline=True)
+    return Library(HubClient(settings.hub_endpoint), local_roots(settings), folder, offline=True)

@@ -8,11 +8,13 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from app.hub.fading import Fading
 from app.library.headers import Piece
 from app.planning.facts import FileFacts
 from app.recipe.findings import Refused, did_you_mean, refuse
+from app.settings import Settings
 
 DEEPEST = 5
 """Folders below a root that are looked into."""
@@ -20,14 +22,28 @@ MOST_FOLDERS = 20_000
 MOST_MODELS = 2_000
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt", "spiece.model")
 LARGEST_TOKENIZER = 128_000_000
+RESULTS = "results"
 _SCHEME = "local:"
 
 
-class LocalRoots:
-    """Folders by name. ``local:name/folder`` is a model in one of them."""
+def local_roots(settings: Settings) -> LocalRoots:
+    """The opened folders, and the results of this server's own jobs: ``local:results/<job id>``. Who knows a job's id
+    may use what it made; results are offered to nobody else."""
+    return LocalRoots(settings.model_roots, {RESULTS: settings.artifacts})
 
-    def __init__(self, roots: Mapping[str, Path]) -> None:
-        self._roots = {name: Path(os.path.realpath(path)) for name, path in roots.items()}
+
+def result_reference(job_id: str) -> str:
+    """What a job has made, as a model or an adapter to merge."""
+    return f"{_SCHEME}{RESULTS}/{job_id}"
+
+
+class LocalRoots:
+    """Folders by name. ``local:name/folder`` is a model in one of them. ``unlisted``: folders whose models can be named
+    but are not listed; a listed one of the same name wins."""
+
+    def __init__(self, roots: Mapping[str, Path], unlisted: Mapping[str, Path] = MappingProxyType({})) -> None:
+        self._listed_roots = tuple(roots)
+        self._roots = {name: Path(os.path.realpath(path)) for name, path in {**unlisted, **roots}.items()}
         self._listed: Fading[tuple[str, ...]] = Fading(seconds=5, most=1)
 
     def models(self) -> tuple[str, ...]:
@@ -67,15 +83,16 @@ class LocalRoots:
         return self._roots[reference.removeprefix(_SCHEME).partition("/")[0]]
 
     def _unknown_root(self, name: str, reference: str) -> Refused:
-        known = ", ".join(f"{_SCHEME}{root}/..." for root in sorted(self._roots))
-        advice = did_you_mean(name, self._roots) or (
+        known = ", ".join(f"{_SCHEME}{root}/..." for root in sorted(self._listed_roots))
+        advice = did_you_mean(name, self._listed_roots) or (
             f"There are: {known}" if known else "Set WEIGHTLOOM_MODEL_ROOTS=name=/path to open a folder."
         )
         return refuse("unknown-root", reference, f'No folder of models is known as "{name}".', advice)
 
     def _list(self) -> tuple[str, ...]:
         found: list[str] = []
-        for name, root in sorted(self._roots.items()):
+        for name in sorted(self._listed_roots):
+            root = self._roots[name]
             for folder in _models_below(root):
                 inside = folder.relative_to(root).as_posix()
                 found.append(f"{_SCHEME}{name}" if inside == "." else f"{_SCHEME}{name}/{inside}")

@@ -18,7 +18,7 @@ from app.jobs.events import connect
 from app.jobs.queue import Queue
 from app.jobs.store import Store
 from app.library.facts import Library
-from app.library.local import LocalRoots
+from app.library.local import local_roots
 from app.settings import Settings
 from app.sharing.store import SharedRecipes
 from app.storage.base import Artifacts
@@ -56,7 +56,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     jobs = Store(made)
     queue = Queue(settings, jobs)
     redis = connect(settings)
-    hub, roots = HubClient(settings.hub_endpoint), LocalRoots(settings.model_roots)
+    hub, roots = HubClient(settings.hub_endpoint), local_roots(settings)
     library = Library(hub, roots, offline=settings.alone)
     artifacts = LocalArtifacts(settings.artifacts)
     services = Services(

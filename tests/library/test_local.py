@@ -141,3 +141,20 @@ def test_tokenizers_of_two_folders_can_be_compared(tmp_path: Path) -> None:
         ["git", "hash-object", one / "tokenizer.json"], capture_output=True, text=True, check=True
     )
     assert ids[0][1] == described.stdout.strip()
+
+
+def test_unlisted_roots_are_found_by_name_alone(tmp_path: Path) -> None:
+    for name in ("mine", "made"):
+        (tmp_path / name / "x").mkdir(parents=True)
+        (tmp_path / name / "x" / "config.json").write_text("{}")
+        (tmp_path / name / "x" / "model.safetensors").write_text("")
+    roots = LocalRoots({"disk": tmp_path / "mine"}, {"results": tmp_path / "made"})
+    assert roots.models() == ("local:disk/x",)
+    assert roots.resolve("local:results/x") == tmp_path / "made/x"
+    with pytest.raises(Refused) as caught:
+        roots.resolve("local:resluts/x")
+    assert "results" not in caught.value.findings[0].fix
+    with pytest.raises(Refused):
+        roots.resolve("local:results/../mine/x")
+    both = LocalRoots({"results": tmp_path / "mine"}, {"results": tmp_path / "made"})
+    assert both.resolve("local:results/x") == tmp_path / "mine/x"

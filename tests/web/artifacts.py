@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from app.adapting.wanted import read_merge
 from app.db import Sessions
 from app.jobs.claim import Claim
 from app.jobs.models import Job
@@ -14,10 +15,15 @@ from app.jobs.store import NewJob, Store
 from app.settings import Settings
 
 
-def finished_job(database: Sessions, settings: Settings, files: Mapping[str, bytes], **about: Any) -> Job:
-    """A succeeded merge whose checkpoint holds ``files``; ``about``: what else its manifest tells."""
+def finished_job(
+    database: Sessions, settings: Settings, files: Mapping[str, bytes], kind: str = "merge", **about: Any
+) -> Job:
+    """A succeeded job whose result holds ``files``; ``about``: what else its manifest tells."""
     store = Store(database)
-    job, _ = store.submit(NewJob("merge", recipe="merge_method: linear", title="Linear of a, b"))
+    recipe, params = "merge_method: linear", {}
+    if kind == "merge-adapters":
+        recipe, params = "", read_merge(["a/one", "a/two"]).as_params()
+    job, _ = store.submit(NewJob(kind, recipe=recipe, title="Linear of a, b", params=params))
     claim = Claim.take(database, job.id, worker="w", pid=1, lease=600)
     assert claim is not None
     keep_files(settings, job.id, files, **about)

@@ -59,6 +59,18 @@ def test_a_job_gives_the_bytes_of_the_command_line(
     assert steady.left_over() == []
 
 
+def test_a_result_is_a_parent_of_the_next_merge(steady: Rig) -> None:
+    made = steady.ended(submit(steady))
+    parent = f"local:models/one+local:results/{made.id}"
+    recipe = f"merge_method: passthrough\nmodels: [{{model: {parent}}}]\n"
+    merged = steady.ended(steady.submit(recipe))
+    assert merged.state == "succeeded", (merged.error, steady.told())
+    assert merged.parents == [parent]
+    recipe = f"merge_method: linear\nmodels: [{{model: local:results/{merged.id}, parameters: {{weight: 1}}}}]\n"
+    again = steady.ended(steady.submit(recipe))
+    assert again.state == "succeeded", (again.error, steady.told())
+
+
 @pytest.mark.parametrize("stage", ["merging", "finalising"])
 def test_a_killed_process_changes_nothing(
     steady: Rig, stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

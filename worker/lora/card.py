@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import yaml
 
+from app.adapting.methods import METHODS
 from app.adapting.wanted import How
 from app.planning.adapter_config import read_settings
 from app.planning.card import is_on_hub, plain
@@ -30,12 +31,27 @@ def merged_card(name: str, adapters: Sequence[ModelFacts], how: How) -> str:
     body = [
         f"A LoRA adapter merged from {len(adapters)} adapters, made with Weightloom.",
         "\n".join(["| adapter | version | weight | licence |", "|---|---|--:|---|", *rows]),
-        f"Method: **{how.method}**" + (f", rank {how.rank}" if how.rank else "") + ".",
+        f"Method: **{how.method}**{''.join(_settings(how))}.",
     ]
     hub = [base for base in bases if base and is_hub_id(base)]
     parents = [parse_reference(one.ref).name for one in adapters if is_on_hub(parse_reference(one.ref), one)]
     licence = common_licence({one.ref: one for one in adapters})
     return _page(name, {"base_model": hub + parents, "base_model_relation": "merge"}, licence, body)
+
+
+def _settings(how: How) -> Iterator[str]:
+    """What others need to make it again."""
+    method = METHODS[how.method]
+    if how.rank is not None:
+        yield f", rank {how.rank}"
+    if method.dense:
+        yield f", density {how.density:g}"
+    if how.factor != 1:
+        yield f", times {how.factor:g}"
+    if how.normalize:
+        yield ", divided by the weights"
+    if method.random:
+        yield f", seed {how.seed}"
 
 
 def extracted_card(name: str, tuned: ModelFacts, base: ModelFacts, rank: int) -> str:

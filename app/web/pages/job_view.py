@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from app.jobs.models import Job, JobEvent
 from app.jobs.store import RETRIED
+from app.library.local import result_reference
 from app.recipe.catalogue import METHODS
 from app.recipe.findings import Changed, Finding
 from app.recipe.form import view
 from app.recipe.reading import read_recipe
-from app.recipe.references import parse_reference
+from app.recipe.references import is_hub_id, parse_reference
 from app.recipe.schema import ModelRef
 from app.storage.base import ArtifactFile
 from app.web.pages import adapters_form, extract_form
@@ -103,6 +104,20 @@ class JobPage:
     def adapts(self) -> str | None:
         """For an adapter the model that it was made for, empty when that is not known. None for all else."""
         return self.base if self.job.makes_adapter else None
+
+    @property
+    def as_parent(self) -> str:
+        """What it made, as a parent of a merge: for an adapter on its base, if that is known. Empty when it is not."""
+        made = result_reference(self.job.id)
+        if not self.job.makes_adapter:
+            return made
+        base = str(self.job.params.get("base") or "") or (self.base if is_hub_id(self.base) else "")
+        return f"{base}+{made}" if base and "+" not in base else ""
+
+    @property
+    def as_adapter(self) -> str:
+        """What it made, as an adapter to merge; empty when it is none."""
+        return result_reference(self.job.id) if self.job.makes_adapter else ""
 
     @property
     def form_address(self) -> str:

@@ -16,8 +16,8 @@ from app.jobs.store import NewJob, Store
 from app.settings import Settings
 from tests.support.adapters import factors, write_adapter
 from tests.support.hub import StandInHub
-from tests.web.artifacts import keep_files
-from tests.web.pages.html import elements, one
+from tests.web.artifacts import finished_job, keep_files
+from tests.web.pages.html import elements, form_of, one
 
 ONE, TWO = "local:shelf/one-lora", "local:shelf/two-lora"
 TWICE = f"/adapters?adapter={ONE}&weight=1&adapter={TWO}&weight=0.5"
@@ -158,10 +158,29 @@ def test_a_finished_adapter_is_taken_away_like_any_other_result(client: TestClie
     again = client.get(link_called(page, "Open its form")).text
     assert shown(again) == [("adapter", ONE), ("weight", "1"), ("adapter", TWO), ("weight", "0.5")]
     assert not elements(page, id="loom")
+    assert "Merge with it" not in page, "nobody knows its base"
     assert "Merge of adapters" in client.get("/jobs").text
     assert client.get(f"/api/jobs/{finished.id}/files/adapter_config.json").content == b"{}"
     told = client.get(f"/api/jobs/{finished.id}").json()
     assert [file["name"] for file in told["artifact"]["files"]] == ["adapter_model.safetensors", "adapter_config.json"]
+
+
+def test_a_result_goes_into_the_next_merge(online: TestClient, database: Sessions, with_hub: Settings) -> None:
+    made = finished_job(database, with_hub, {"model.safetensors": b"x"}, kind="merge-adapters", base="loom/base")
+    folder = with_hub.artifacts / made.id
+    write_adapter(folder, factors("model.layers.0.self_attn.q_proj", 32, 32, 3), r=3)
+    page = online.get(f"/jobs/{made.id}").text
+    (parent,) = [field.attributes["value"] for field in elements(page, "input", name="add")]
+    assert parent == f"loom/base+local:results/{made.id}"
+    builder = online.post("/build", data={"action": "add", "add": parent}).text
+    assert f"local:results/{made.id}" in form_of(builder, "build")["recipe"]
+    again = online.get(link_called(page, "Merge with other adapters")).text
+    assert shown(again) == [("adapter", f"local:results/{made.id}"), ("weight", "1")]
+    recipe = f"merge_method: passthrough\nmodels: [{{model: {parent}}}]"
+    findings = online.post("/api/recipes/check", content=recipe).json()["findings"]
+    assert not [one for one in findings if one["level"] == "error"]
+    assert made.id not in online.get("/models/suggest?q=local").text, "offered to nobody"
+    assert made.id not in online.get("/models").text
 
 
 def test_the_guide_and_the_models_lead_there(client: TestClient) -> None:
