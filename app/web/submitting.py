@@ -14,6 +14,7 @@ from app.preflight import Preflight
 from app.recipe.catalogue import METHODS
 from app.recipe.findings import Finding, Refused, refuse
 from app.recipe.identity import recipe_hash
+from app.recipe.naming import named_parents
 from app.recipe.schema import ModelRef, Recipe
 from app.web.checking import check
 from app.web.errors import Failed
@@ -75,8 +76,7 @@ def title(recipe: Recipe) -> str:
     """The recipe's own name, else ``TIES of a, b and 2 more``."""
     if recipe.name:
         return recipe.name[:200]
-    names = list(dict.fromkeys(_short(parent) for parent in recipe.parents() if parent != recipe.base_model))
-    names = names or [_short(parent) for parent in recipe.parents()]
+    names = list(dict.fromkeys(_short(parent) for parent in named_parents(recipe)))
     more = f" and {len(names) - 2} more" if len(names) > 3 else ""
     told = ", ".join(names[:2] if more else names)
     method = METHODS.get(recipe.merge_method)

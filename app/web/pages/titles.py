@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from app.recipe.naming import named_parents
 from app.recipe.schema import Recipe
 
 _NOISE = re.compile(r"^(base|instruct|chat|it|hf|v?\d+(\.\d+)*|\d+(\.\d+)?[bm])$", re.IGNORECASE)
@@ -14,8 +15,7 @@ def title_of(recipe: Recipe) -> str:
     """The recipe's own name, else ``Hermes × Cogito``, else ``Untitled merge``."""
     if recipe.name:
         return recipe.name
-    base = recipe.base_model
-    names = [model.name for model in recipe.parents() if model != base] or [model.name for model in recipe.parents()]
+    names = [model.name for model in named_parents(recipe)]
     if not names:
         return "Untitled merge"
     short = list(dict.fromkeys(_short(name, names) for name in names))
