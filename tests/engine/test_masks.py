@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.engine.dtypes import TILE
 from worker.engine.kernels.native import entry
 from worker.engine.masks import BLOCK, COUNTERS, Stream, mask_reference, stream, threshold, words_reference
 from worker.engine.torch_masks import words
@@ -42,7 +41,7 @@ def test_every_implementation_draws_the_same_words(seed: int, start: int, count:
     one = stream(seed, "model.norm.weight", parent)
     expected = words_reference(one, start, count)
     compiled = np.empty(count, np.uint32)
-    entry("philox.fill")(one.words, start, compiled, np.empty((1, TILE), np.float32))
+    entry("philox.fill")(one.words, start, compiled, np.empty(BLOCK, np.uint32))
     np.testing.assert_array_equal(compiled, expected)
     np.testing.assert_array_equal(words(one, start, count, torch.device("cpu")).numpy(), expected)
 

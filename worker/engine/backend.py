@@ -34,7 +34,8 @@ class Backend(Protocol):
 
     δᵢ = xᵢ − x₀ in fp32, x₀ being the base; masks, factors and weights have one entry for each input but the base.
     ``deltas`` says whether an operation works on the δᵢ. Operations write to the chunk's result unless they are said
-    to return or add to something. Factors come in fp64 and are used in fp32.
+    to return or add to something. Factors come in fp64 and are used in fp32; who gives an array to one operation
+    leaves its values as they are until the pass is over.
     """
 
     chunk: int
@@ -91,8 +92,8 @@ class Backend(Protocol):
     def tally(self, bits: Bits, low: int, high: int) -> Tallied:
         """Of one row."""
 
-    def tally_changes(self, chunk: Chunk, questions: Sequence[tuple[int, int, int]]) -> list[Tallied]:
-        """The same of |δᵢ|, for each of ``(i, low, high)``; i = 0 is the first input after the base."""
+    def tally_changes(self, chunk: Chunk, questions: Array) -> list[Tallied]:
+        """The same of |δᵢ|, for each (i, low, high) of int64 [questions, 3]; i = 0 is the first after the base."""
 
     def histogram(self, bits: Bits, low_bits: int, prefix: int | None) -> Array:
         """Of one row: how many have each upper part; or each lower part, among those whose upper part is ``prefix``."""

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
 from worker.engine.backend import Tallied
-from worker.engine.dtypes import BLOCK, CODES, ITEMSIZE, TILE, Array, keep_freed_memory
+from worker.engine.dtypes import BLOCK, CODES, ITEMSIZE, LANES, TILE_ROW, Array, keep_freed_memory
 from worker.engine.histogram import histogram
 from worker.engine.kernels.native import Flat, entry
-from worker.engine.masks import Cut, Mask, PackedMasks, Stream, pack
+from worker.engine.masks import Cut, Mask, Stream, pack
 from worker.engine.sources import Source
 
 _APART = 256
 """Bytes between rows beyond a power of two, so that rows do not compete for the same cache lines."""
+
+_MANY = 64
+_LINE = 64
+"""Bytes of a cache line."""
+
+
+def aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> Array:
+    """An empty array that begins with a cache line: wide loads that cross lines take longer."""
+    size = prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + _LINE, np.uint8)
+    skip = -memory.ctypes.data % _LINE
+    return memory[skip : skip + size].view(dtype).reshape(shape)
 
 
 @dataclass(slots=True)
@@ -41,21 +54,28 @@ class CpuBench:
 
     def __init__(self, rows: int, width: int) -> None:
         self._rows = rows
-        tiles, wide = np.empty((rows + 8, TILE), np.float32), np.empty((4, TILE), np.float64)
-        self._kept = (tiles, wide)
-        self.tiles = Flat.of(tiles)
-        self.room = (self.tiles, Flat.of(wide))
+        kept = (
+            aligned((rows + 8, TILE_ROW), np.float32),
+            aligned((4, TILE_ROW), np.float64),
+            aligned((rows, BLOCK), np.uint32),
+            aligned((rows * (rows + 1) // 2 + rows, LANES), np.float64),
+        )
+        kept[3][:] = 0.0
+        self.tiles, wide, self.words, self.lanes = map(Flat.of, kept)
+        self.spread = (self.tiles, wide)
+        self.voting = (self.tiles, wide, self.words)
         self._least = BLOCK
-        self._codes: dict[tuple[str, ...], tuple[Flat, Array]] = {}
+        self._codes: dict[tuple[str, ...], Flat] = {}
         self._inside = np.empty(0, np.uint32)
+        self._known: dict[int, tuple[Array, Flat]] = {}
         self.scratch = np.empty(1 << 20, np.uint8)
         self._make(width)
 
     def _make(self, width: int) -> None:
         self._width = width
         self._rows_of: dict[str, Array] = {}
-        self.raw = np.empty((self._rows, width + _APART), np.uint8)
-        self.out = np.empty(width, np.uint8)
+        self.raw = aligned((self._rows, width + _APART), np.uint8)
+        self.out = aligned((width,), np.uint8)
         self.views = [row.data for row in self.raw]
         self._flats: dict[int, Flat] = {}
         self.out_flat = Flat.of(self.out)
@@ -86,9 +106,17 @@ class CpuBench:
 
     def codes(self, dtypes: tuple[str, ...]) -> Flat:
         if dtypes not in self._codes:
-            codes = np.array([CODES[dtype] for dtype in dtypes], np.int64)
-            self._codes[dtypes] = (Flat.of(codes), codes)
-        return self._codes[dtypes][0]
+            self._codes[dtypes] = Flat.of(np.array([CODES[dtype] for dtype in dtypes], np.int64))
+        return self._codes[dtypes]
+
+    def flat(self, values: Array, dtype: type[np.generic]) -> Flat:
+        """``values`` as ``dtype``. Methods give the same array chunk after chunk: what was made of it is kept."""
+        known = self._known.get(id(values))
+        if known is None or known[0] is not values:
+            if len(self._known) > _MANY:
+                self._known.clear()
+            known = self._known[id(values)] = (values, Flat.of(values.astype(dtype, copy=False)))
+        return known[1]
 
 
 class CpuBackend:
@@ -115,40 +143,49 @@ class CpuBackend:
         return chunk.bench.out.data[: chunk.out_bytes]
 
     def combine(self, chunk: CpuChunk, coefficients: Array, deltas: bool) -> None:
-        factors = coefficients.astype(np.float32)
+        factors = chunk.bench.flat(coefficients, np.float32)
         chunk.unsound |= entry("combine.combine")(
             *chunk.inputs, factors, deltas, chunk.count, *chunk.out, chunk.bench.tiles
         )
 
     def gram(self, chunk: CpuChunk, sums: Array, deltas: bool) -> None:
-        chunk.unsound |= entry("combine.gram")(*chunk.inputs, deltas, chunk.count, sums, *chunk.bench.room)
-
-    def masks(self, masks: Sequence[Mask]) -> PackedMasks:
-        return pack(masks)
-
-    def sizes(self, chunk: CpuChunk, masks: PackedMasks, sums: Array) -> None:
-        chunk.unsound |= entry("sparse.sizes")(*chunk.inputs, *masks, chunk.start, chunk.count, sums, *chunk.bench.room)
-
-    def add_up(self, chunk: CpuChunk, masks: PackedMasks, factors: Array) -> None:
-        chunk.unsound |= entry("sparse.add_up")(
-            *chunk.inputs, *masks, factors.astype(np.float32), chunk.start, chunk.count, *chunk.out, chunk.bench.tiles
+        chunk.unsound |= entry("combine.gram")(
+            *chunk.inputs, deltas, chunk.count, chunk.bench.flat(sums, np.float64), chunk.bench.tiles, chunk.bench.lanes
         )
 
+    def masks(self, masks: Sequence[Mask]) -> tuple[Flat, ...]:
+        return tuple(map(Flat.of, pack(masks)))
+
+    def sizes(self, chunk: CpuChunk, masks: tuple[Flat, ...], sums: Array) -> None:
+        bench = chunk.bench
+        chunk.unsound |= entry("sparse.sizes")(
+            *chunk.inputs, *masks, chunk.start, chunk.count, bench.flat(sums, np.float64), bench.tiles, bench.words,
+            bench.lanes,
+        )  # fmt: skip
+
+    def add_up(self, chunk: CpuChunk, masks: tuple[Flat, ...], factors: Array) -> None:
+        chunk.unsound |= entry("sparse.add_up")(
+            *chunk.inputs, *masks, chunk.bench.flat(factors, np.float32), chunk.start, chunk.count, *chunk.out,
+            chunk.bench.tiles, chunk.bench.words,
+        )  # fmt: skip
+
     def elect(
-        self, chunk: CpuChunk, masks: PackedMasks, factors: Array, weights: Array, divide: bool, scale: float
+        self, chunk: CpuChunk, masks: tuple[Flat, ...], factors: Array, weights: Array, divide: bool, scale: float
     ) -> None:
+        bench = chunk.bench
         chunk.unsound |= entry("sparse.elect")(
-            *chunk.inputs, *masks, factors.astype(np.float32), weights.astype(np.float32), divide, scale,
-            chunk.start, chunk.count, *chunk.out, *chunk.bench.room,
+            *chunk.inputs, *masks, bench.flat(factors, np.float32), bench.flat(weights, np.float32), divide, scale,
+            chunk.start, chunk.count, *chunk.out, *bench.voting,
         )  # fmt: skip
 
     def consent(
-        self, chunk: CpuChunk, masks: PackedMasks, weights: Array, thresholds: Array, least: int, vote: bool,
+        self, chunk: CpuChunk, masks: tuple[Flat, ...], weights: Array, thresholds: Array, least: int, vote: bool,
         divide: bool, scale: float,
     ) -> None:  # fmt: skip
+        bench = chunk.bench
         chunk.unsound |= entry("consensus.consent")(
-            *chunk.inputs, *masks, weights.astype(np.float32), thresholds.astype(np.float32), least, vote, divide,
-            scale, chunk.start, chunk.count, *chunk.out, *chunk.bench.room,
+            *chunk.inputs, *masks, bench.flat(weights, np.float32), bench.flat(thresholds, np.float32), least, vote,
+            divide, scale, chunk.start, chunk.count, *chunk.out, *bench.voting,
         )  # fmt: skip
 
     def magnitudes(self, chunk: CpuChunk) -> Array:
@@ -161,7 +198,7 @@ class CpuBackend:
 
     def variances(self, chunk: CpuChunk) -> Array:
         rows = chunk.bench.rows(np.uint32, 1, chunk.count)
-        chunk.unsound |= entry("shares.variances")(*chunk.inputs, chunk.count, rows[0], *chunk.bench.room)
+        chunk.unsound |= entry("shares.variances")(*chunk.inputs, chunk.count, rows[0], *chunk.bench.spread)
         return rows
 
     def to_numpy(self, bits: Array) -> Array:
@@ -173,14 +210,12 @@ class CpuBackend:
         above, at_high, at_low, found = counts.tolist()
         return above, at_high, at_low, inside[:found].copy()
 
-    def tally_changes(self, chunk: CpuChunk, questions: Sequence[tuple[int, int, int]]) -> list[Tallied]:
-        asked = np.array(questions, np.int64).reshape(-1, 3)
-        counts = np.zeros((len(asked), 4), np.int64)
-        inside = chunk.bench.inside(len(asked), chunk.count + 1)
+    def tally_changes(self, chunk: CpuChunk, questions: Array) -> list[Tallied]:
+        counts = np.zeros((len(questions), 4), np.int64)
+        inside = chunk.bench.inside(len(questions), chunk.count + 1)
         chunk.unsound |= entry("select.tally_changes")(
-            *chunk.inputs, asked[:, 0].copy(), asked[:, 1:].astype(np.uint32), chunk.count, inside, counts,
-            chunk.bench.tiles,
-        )  # fmt: skip
+            *chunk.inputs, chunk.bench.flat(questions, np.int64), chunk.count, inside, counts, chunk.bench.tiles
+        )
         return [(*row[:3], found[: row[3]].copy()) for row, found in zip(counts.tolist(), inside, strict=True)]
 
     def histogram(self, bits: Array, low_bits: int, prefix: int | None) -> Array:
@@ -191,7 +226,7 @@ class CpuBackend:
             return np.ascontiguousarray(values.reshape(-1, depth, inner).swapaxes(1, 2)).reshape(-1, depth)
 
         words = np.empty(len(bits), np.uint32)
-        entry("philox.fill")(stream.words, start, words, np.empty((1, TILE), np.float32))
+        entry("philox.fill")(stream.words, start, words, np.empty(BLOCK, np.uint32))
         magnitudes = lines(bits)
         kept = np.empty(magnitudes.shape, np.uint8)
         room, counts = np.empty((2, depth), np.uint64), np.empty(4096, np.int32)
@@ -199,12 +234,15 @@ class CpuBackend:
         return kept.reshape(-1, inner, depth).swapaxes(1, 2).reshape(-1)
 
     def energies(self, chunk: CpuChunk, cut: Cut | None, sums: Array) -> None:
-        entry("shares.energies")(*chunk.inputs, _least(cut), chunk.start, chunk.count, sums, *chunk.bench.room)
+        entry("shares.energies")(
+            *chunk.inputs, _least(cut), chunk.start, chunk.count, chunk.bench.flat(sums, np.float64),
+            *chunk.bench.spread, chunk.bench.lanes,
+        )  # fmt: skip
 
     def agree(self, chunk: CpuChunk, cut: Cut | None, shares_of: Array) -> None:
         chunk.unsound |= entry("shares.agree")(
-            *chunk.inputs, _least(cut), shares_of.astype(np.float32), chunk.start, chunk.count, *chunk.out,
-            *chunk.bench.room,
+            *chunk.inputs, _least(cut), chunk.bench.flat(shares_of, np.float32), chunk.start, chunk.count,
+            *chunk.out, *chunk.bench.spread,
         )  # fmt: skip
 
     def count_changes(self, chunk: CpuChunk, epsilon: float, counts: Array) -> None:
@@ -212,7 +250,7 @@ class CpuBackend:
 
     def share_out(self, chunk: CpuChunk, epsilon: float, alone: Array) -> None:
         chunk.unsound |= entry("shares.share_out")(
-            *chunk.inputs, epsilon, alone.astype(np.float32), chunk.count, *chunk.out, chunk.bench.tiles
+            *chunk.inputs, epsilon, chunk.bench.flat(alone, np.float32), chunk.count, *chunk.out, chunk.bench.tiles
         )
 
     def floats(self, chunk: CpuChunk) -> Array:

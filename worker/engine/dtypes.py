@@ -12,10 +12,17 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 BLOCK = 4096
-"""Elements of one tile; statistics are summed in fp64 over blocks of this size, whatever the chunks."""
+"""Chunks and segments are whole blocks of so many elements; random words come and statistics are added by the block,
+whatever the chunks."""
 
-TILE = BLOCK
-"""The same, as kernels call it."""
+TILE = 1024
+"""Elements that kernels work on at a time: half a dozen tiles of fp32 fit into the cache nearest to a core."""
+
+TILE_ROW = TILE + 32
+"""Elements from one tile to the next: a multiple of 4 KiB would make processors mistake one for the other."""
+
+LANES = TILE // 4
+"""Sums of a block are taken in so many lanes side by side."""
 
 SEGMENT = 1 << 22
 """Elements of one segment: the share of a large tensor that one thread works on at a time. Statistics are added up

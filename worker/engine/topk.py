@@ -70,13 +70,13 @@ class _Values:
         found: list[list[Any]] = self.work.sweep(list, look, BLOCK if self.unit == 1 else self.unit)
         return [one for segment in found for one in segment]
 
-    def tallies(self, chunk: Any, asked: list[tuple[int, int, int]]) -> list[Tallied]:
-        """For each (row, low, high). Changes are counted on the way, without laying them all out first."""
+    def tallies(self, chunk: Any, asked: Array) -> list[Tallied]:
+        """For each (row, low, high) of ``asked`` int64 [questions, 3]. Changes are counted without laying them out."""
         backend = self.work.backend
         if self.quantity == backend.magnitudes:
             return list(backend.tally_changes(chunk, asked))
         bits = self.quantity(chunk)
-        return [backend.tally(bits[row], low, high) for row, low, high in asked]
+        return [backend.tally(bits[row], low, high) for row, low, high in asked.tolist()]
 
     def read(self, start: int, count: int) -> Array:
         """uint32 [rows, count]."""
@@ -217,7 +217,7 @@ class _Sample:
 
 def _look(values: _Values, questions: list[_Question]) -> list[Cut | None]:
     """The cuts, None where the bracket does not hold the threshold."""
-    asked = [(one.row, one.low, one.high) for one in questions]
+    asked = np.array([(one.row, one.low, one.high) for one in questions], np.int64)
 
     def look(chunk: Any, found: list[Any]) -> None:
         found.append([_Tally(chunk.start, chunk.count, *each) for each in values.tallies(chunk, asked)])

@@ -216,9 +216,9 @@ class TorchBackend:
         counts = torch.stack([(bits > high).sum(), (bits == high).sum(), (bits == low).sum()]).tolist()
         return (*counts, self.to_numpy(bits[(bits > low) & (bits < high)]))
 
-    def tally_changes(self, chunk: TorchChunk, questions: Sequence[tuple[int, int, int]]) -> list[Tallied]:
+    def tally_changes(self, chunk: TorchChunk, questions: Array) -> list[Tallied]:
         rows = self.magnitudes(chunk)
-        return [self.tally(rows[row], low, high) for row, low, high in questions]
+        return [self.tally(rows[row], low, high) for row, low, high in questions.tolist()]
 
     def histogram(self, bits: Tensor, low_bits: int, prefix: int | None) -> Array:
         upper = bits >> low_bits

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from worker.engine.dtypes import PARENT_UNSOUND, RESULT_UNSOUND, TILE, Array
+from worker.engine.dtypes import BLOCK, PARENT_UNSOUND, RESULT_UNSOUND, TILE, Array
 from worker.engine.kernels.jit import float_of, kernel
-from worker.engine.kernels.sums import dot
+from worker.engine.kernels.sums import add_products, fold
 from worker.engine.kernels.tiles import INFINITY, f32, load, load_change, store, u16, u32
 
 
@@ -52,7 +52,8 @@ def combine(
     """y = Σ cᵢ xᵢ, or with ``deltas`` y = x₀ + Σ_{i≥1} cᵢ (xᵢ − x₀), in fp32, in order.
 
     ``raw`` uint8 [rows, bytes], ``codes`` int64 [n], ``coefficients`` fp32 [n], ``out`` uint8. Room to work in, of
-    every kernel: ``tiles`` fp32 [n + 4, TILE], ``wide`` fp64 [4, TILE]. Returns ``PARENT_UNSOUND`` and
+    every kernel: ``tiles`` fp32 [n + 4, TILE], ``wide`` fp64 [4, TILE], ``lanes`` fp64 [n (n + 1) / 2, LANES] of zeros,
+    which are left in it. Returns ``PARENT_UNSOUND`` and
     ``RESULT_UNSOUND`` bits.
     """
     first = 1 if deltas else 0
@@ -80,25 +81,30 @@ def combine(
 
 
 @kernel
-def gram(raw: Array, codes: Array, deltas: int, count: int, sums: Array, tiles: Array, wide: Array) -> int:
+def gram(raw: Array, codes: Array, deltas: int, count: int, sums: Array, tiles: Array, lanes: Array) -> int:
     """Adds the inner products of the inputs (with ``deltas``: of xᵢ − x₀, i ≥ 1) to ``sums`` fp64 [n, n].
 
     Only the upper triangle is filled. Sums are taken in fp64 over blocks of 4096, one after the other.
     """
     first = 1 if deltas else 0
     size = codes.shape[0] - first
-    base, lanes = tiles[size], wide[0]
     largest = u32(0)
     for begin in range(0, count, TILE):
         here = min(TILE, count - begin)
+        base = tiles[size, :here]
         if deltas:
-            largest = max(largest, load(raw, 0, codes[0], begin, base[:here]))
+            largest = max(largest, load(raw, 0, codes[0], begin, base))
         for i in range(size):
             if deltas:
-                largest = max(largest, load_change(raw, i + 1, codes[i + 1], begin, base[:here], tiles[i, :here]))
+                largest = max(largest, load_change(raw, i + 1, codes[i + 1], begin, base, tiles[i, :here]))
             else:
                 largest = max(largest, load(raw, i, codes[i], begin, tiles[i, :here]))
+        ends = begin + here == count or (begin + here) % BLOCK == 0
+        pair = 0
         for i in range(size):
             for k in range(i, size):
-                sums[i, k] += dot(tiles[i, :here], tiles[k, :here], lanes)
+                add_products(tiles[i, :here], tiles[k, :here], lanes[pair])
+                if ends:
+                    sums[i, k] += fold(lanes[pair])
+                pair += 1
     return PARENT_UNSOUND if largest >= INFINITY else 0

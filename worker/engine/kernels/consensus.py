@@ -8,7 +8,7 @@ import numpy as np
 
 from worker.engine.dtypes import PARENT_UNSOUND, RESULT_UNSOUND, TILE, Array
 from worker.engine.kernels.jit import kernel
-from worker.engine.kernels.sparse import _drop
+from worker.engine.kernels.sparse import draw, drop
 from worker.engine.kernels.tiles import INFINITY, clear, f32, load, load_change, store, u32
 
 
@@ -28,10 +28,11 @@ def _vote(delta: Array, factor: Any, weight: Any, up: Array, down: Array, up_wei
 def _merge(up: Array, down: Array, up_weight: Array, down_weight: Array, vote: int, divide: int, merged: Array) -> None:
     """Leaves the merged change in ``merged`` and what it is divided by in ``up_weight``."""
     for j in range(merged.shape[0]):
-        positive = up[j] + down[j] >= 0.0
-        elected = up[j] if positive else down[j]
-        weight = up_weight[j] if positive else down_weight[j]
-        merged[j] = elected if vote != 0 else up[j] + down[j]
+        plus, minus, plus_weight, minus_weight = up[j], down[j], up_weight[j], down_weight[j]
+        total = plus + minus
+        elected = plus if total >= 0.0 else minus
+        weight = plus_weight if total >= 0.0 else minus_weight
+        merged[j] = elected if vote != 0 else total
         up_weight[j] = weight if divide != 0 and weight != f32(0) else f32(1)
 
 
@@ -48,7 +49,8 @@ def _keep(merged: Array, weight: Array, voices: Array, least: int, scale: Any, b
     """Leaves the result in ``base``."""
     enough = f32(least) - f32(0.5)
     for j in range(base.shape[0]):
-        base[j] += scale * (f32(merged[j]) / weight[j]) if voices[j] > enough else f32(0)
+        change = scale * (f32(merged[j]) / weight[j])
+        base[j] += change if voices[j] > enough else f32(0)
 
 
 @kernel
@@ -71,6 +73,7 @@ def consent(
     out_code: int,
     tiles: Array,
     wide: Array,
+    words: Array,
 ) -> int:
     """y = b + s·m where at least ``least`` of |wᵢδᵢ| ≥ τᵢ|m − wᵢδᵢ|, else b.
 
@@ -78,11 +81,12 @@ def consent(
     added divided by their Σ wᵢ. ``weights`` and ``thresholds`` fp32 [n]. Sums and comparisons are in fp64.
     """
     masks = (kinds, cuts, streams, bits)
-    base, tile, up_weight, down_weight, voices = tiles[0], tiles[1], tiles[2], tiles[3], tiles[5]
-    words, up, down, merged = tiles[4].view(np.uint32), wide[0], wide[1], wide[2]
+    base, tile, up_weight, down_weight, voices = tiles[0], tiles[1], tiles[2], tiles[3], tiles[4]
+    up, down, merged = wide[0], wide[1], wide[2]
     largest, unsound = u32(0), False
     for begin in range(0, count, TILE):
         size = min(TILE, count - begin)
+        draw(masks, start + begin, words)
         here, delta = base[:size], tile[:size]
         largest = max(largest, load(raw, 0, codes[0], begin, here))
         clear(up)
@@ -92,7 +96,7 @@ def consent(
         clear(voices)
         for i in range(codes.shape[0] - 1):
             largest = max(largest, load_change(raw, i + 1, codes[i + 1], begin, here, delta))
-            _drop(delta, masks, i, start + begin, words)
+            drop(delta, masks, i, start + begin, words)
             _vote(delta, weights[i], weights[i], up[:size], down[:size], up_weight[:size], down_weight[:size])
         _merge(up[:size], down[:size], up_weight[:size], down_weight[:size], vote, divide, merged[:size])
         for i in range(codes.shape[0] - 1):

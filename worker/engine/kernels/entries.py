@@ -6,13 +6,16 @@ called is what lets it be compiled once and kept as machine code (see ``worker.e
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 _RAW = ("uint8[:,::1]", "int64[::1]")
 _OUT = ("uint8[::1]", "int64")
 _TILES = "float32[:,::1]"
-_ROOM = (_TILES, "float64[:,::1]")
+_WIDE = _LANES = "float64[:,::1]"
+_WORDS = "uint32[:,::1]"
 _MASKS = ("int64[::1]", "int64[:,::1]", "uint32[:,::1]", "uint8[:,::1]")
 _FLOATS = "float32[::1]"
 _LONGS = "int64[::1]"
@@ -21,30 +24,41 @@ _BITS = "uint32[::1]"
 ENTRIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "combine.combine": (*_RAW, _FLOATS, "int64", "int64", *_OUT, _TILES),
-        "combine.gram": (*_RAW, "int64", "int64", "float64[:,::1]", *_ROOM),
+        "combine.gram": (*_RAW, "int64", "int64", "float64[:,::1]", _TILES, _LANES),
         "low_rank.add_low_rank": (_FLOATS, "int64", _TILES, _TILES, "float32", _FLOATS),
         "consensus.consent": (
-            *_RAW, *_MASKS, _FLOATS, _FLOATS, "int64", "int64", "int64", "float32", "int64", "int64", *_OUT, *_ROOM,
+            *_RAW, *_MASKS, _FLOATS, _FLOATS, "int64", "int64", "int64", "float32", "int64", "int64", *_OUT,
+            _TILES, _WIDE, _WORDS,
         ),
-        "philox.fill": (_BITS, "int64", _BITS, _TILES),
+        "philox.fill": (_BITS, "int64", _BITS, _BITS),
         "rows.keep_by_rank": ("uint32[:,::1]", "uint32[:,::1]", _BITS, "uint8[:,::1]", "uint64[:,::1]", "int32[::1]"),
         "rows.narrow": (_FLOATS, *_OUT),
         "rows.widen": (*_RAW, "int64", "float32[:,::1]"),
         "select.magnitudes": (*_RAW, "int64", "uint32[:,::1]", _TILES),
         "select.tally": (_BITS, "uint32", "uint32", _BITS, _LONGS),
         "select.tally_changes": (
-            *_RAW, _LONGS, "uint32[:,::1]", "int64", "uint32[:,::1]", "int64[:,::1]", _TILES,
+            *_RAW, "int64[:,::1]", "int64", "uint32[:,::1]", "int64[:,::1]", _TILES,
         ),
-        "shares.agree": (*_RAW, _LONGS, _FLOATS, "int64", "int64", *_OUT, *_ROOM),
+        "shares.agree": (*_RAW, _LONGS, _FLOATS, "int64", "int64", *_OUT, _TILES, _WIDE),
         "shares.count_changes": (*_RAW, "float32", "int64", "int64[:,::1]", _TILES),
-        "shares.energies": (*_RAW, _LONGS, "int64", "int64", "float64[::1]", *_ROOM),
+        "shares.energies": (*_RAW, _LONGS, "int64", "int64", "float64[::1]", _TILES, _WIDE, _LANES),
         "shares.share_out": (*_RAW, "float32", _FLOATS, "int64", *_OUT, _TILES),
-        "shares.variances": (*_RAW, "int64", _BITS, *_ROOM),
-        "sparse.add_up": (*_RAW, *_MASKS, _FLOATS, "int64", "int64", *_OUT, _TILES),
+        "shares.variances": (*_RAW, "int64", _BITS, _TILES, _WIDE),
+        "sparse.add_up": (*_RAW, *_MASKS, _FLOATS, "int64", "int64", *_OUT, _TILES, _WORDS),
         "sparse.elect": (
-            *_RAW, *_MASKS, _FLOATS, _FLOATS, "int64", "float32", "int64", "int64", *_OUT, *_ROOM,
+            *_RAW, *_MASKS, _FLOATS, _FLOATS, "int64", "float32", "int64", "int64", *_OUT,
+            _TILES, _WIDE, _WORDS,
         ),
-        "sparse.sizes": (*_RAW, *_MASKS, "int64", "int64", "float64[:,::1]", *_ROOM),
+        "sparse.sizes": (*_RAW, *_MASKS, "int64", "int64", "float64[:,::1]", _TILES, _WORDS, _LANES),
     }
 )  # fmt: skip
 """Module and function below ``worker.engine.kernels``, and the types of its arguments. All return an int or nothing."""
+
+_HERE = Path(__file__).parent
+_SOURCES = (*sorted(_HERE.glob("*.py")), _HERE.parent / "dtypes.py", _HERE.parent / "masks.py")
+
+
+def add_sources(digest: hashlib._Hash) -> None:
+    """Adds to ``digest`` all that kernels are compiled from: they call each other and use constants of the engine."""
+    for path in _SOURCES:
+        digest.update(path.read_bytes())

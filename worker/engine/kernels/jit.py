@@ -15,13 +15,14 @@ import numba
 from numba import types
 from numba.extending import intrinsic
 
+from worker.engine.kernels.entries import add_sources
+
 _HERE = Path(__file__).parent
 
 
 def _stamp() -> str:
     digest = hashlib.sha256()
-    for path in sorted(_HERE.glob("*.py")):
-        digest.update(path.read_bytes())
+    add_sources(digest)
     return digest.hexdigest()[:16]
 
 

@@ -23,7 +23,7 @@ import llvmlite.binding as llvm  # type: ignore[import-untyped]
 import numpy as np
 
 from worker.engine.dtypes import Array
-from worker.engine.kernels.entries import ENTRIES
+from worker.engine.kernels.entries import ENTRIES, add_sources
 
 _HERE = Path(__file__).parent
 _UNUSED = ("NRT_MemInfo_call_dtor",)
@@ -37,14 +37,16 @@ _loaded: dict[str, Callable[..., int]] = {}
 class Flat(tuple[int, ...]):
     """An array as a kernel takes it: owner, parent, elements, item size, address, shape, strides.
 
-    Keep the array alive as long as this. Made once for an array that is passed again and again.
+    Made once for an array that is passed again and again, which takes longer to look through than a short call.
     """
 
-    __slots__ = ()
+    array: Array
 
     @classmethod
     def of(cls, array: Array) -> Flat:
-        return cls((0, 0, array.size, array.itemsize, array.ctypes.data, *array.shape, *array.strides))
+        flat = cls((0, 0, array.size, array.itemsize, array.ctypes.data, *array.shape, *array.strides))
+        flat.array = array
+        return flat
 
 
 def entry(name: str) -> Callable[..., int]:
@@ -85,18 +87,18 @@ def _callable(name: str, stored: bytes) -> Callable[..., int]:
     function = ctypes.CFUNCTYPE(ctypes.c_int32, *types)(linked[symbol])
 
     def call(*arguments: Any) -> int:
-        words: list[Any] = []
+        result, error = ctypes.c_int64(0), ctypes.c_void_p()
+        words: list[Any] = [ctypes.addressof(result), ctypes.addressof(error)]
         for one, dtype in zip(arguments, dtypes, strict=True):
             if dtype is None:
                 words.append(one)
-            elif isinstance(one, Flat):
+            elif type(one) is Flat:
                 words += one
             elif one.dtype == dtype and one.flags.c_contiguous:
                 words += Flat.of(one)
             else:
                 raise TypeError(f"{name} takes contiguous {dtype}")
-        result, error = ctypes.c_int64(0), ctypes.c_void_p()
-        if function(ctypes.addressof(result), ctypes.addressof(error), *words):
+        if function(*words):
             raise RuntimeError(f"{name} failed")
         return result.value
 
@@ -140,8 +142,7 @@ def _folder() -> Path:
     """Beside Numba's own cache, named after everything that the machine code depends on: sources and processor."""
     digest = hashlib.sha256(repr((llvm.get_process_triple(), llvm.get_host_cpu_name())).encode())
     digest.update(llvm.get_host_cpu_features().flatten().encode())
-    for path in sorted(_HERE.glob("*.py")):
-        digest.update(path.read_bytes())
+    add_sources(digest)
     return Path(os.environ.get("NUMBA_CACHE_DIR") or _HERE / "__pycache__") / f"native-{digest.hexdigest()[:16]}"
 
 

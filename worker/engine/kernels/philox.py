@@ -41,9 +41,8 @@ def fill_block(stream: Array, block: int, words: Array) -> None:
 
 
 @kernel
-def fill(stream: Array, start: int, words: Array, tiles: Array) -> None:
-    """``words`` uint32 [count]: those of the elements from ``start`` on."""
-    block = tiles[0].view(np.uint32)
+def fill(stream: Array, start: int, words: Array, block: Array) -> None:
+    """``words`` uint32 [count]: those of the elements from ``start`` on. Room: ``block`` uint32 [BLOCK]."""
     done = 0
     while done < words.shape[0]:
         skip = (start + done) % BLOCK

@@ -63,10 +63,10 @@ def tally(bits: Array, low: Any, high: Any, inside: Array, counts: Array) -> Non
 
 @kernel
 def tally_changes(
-    raw: Array, codes: Array, rows: Array, bounds: Array, count: int, inside: Array, counts: Array, tiles: Array
+    raw: Array, codes: Array, questions: Array, count: int, inside: Array, counts: Array, tiles: Array
 ) -> int:
-    """The same of |xᵢ − x₀| for several questions: of parent ``rows[q]`` (0 is the first after the base), between
-    ``bounds`` uint32 [q, 2]; into ``inside`` uint32 [q, ≥ count + 1] and ``counts`` int64 [q, 4]."""
+    """The same of |xᵢ − x₀| for several ``questions`` int64 [q, 3]: parent (0 is the first after the base), low, high;
+    into ``inside`` uint32 [q, ≥ count + 1] and ``counts`` int64 [q, 4]."""
     base, tile = tiles[0], tiles[1]
     largest = u32(0)
     for begin in range(0, count, TILE):
@@ -78,7 +78,7 @@ def tally_changes(
             largest = max(largest, load_change(raw, i + 1, codes[i + 1], begin, here, delta))
             for j in range(bits.shape[0]):
                 bits[j] = u32(bits[j] & MAGNITUDE)
-            for q in range(rows.shape[0]):
-                if rows[q] == i:
-                    _tally(bits, bounds[q, 0], bounds[q, 1], inside[q], counts[q])
+            for q in range(questions.shape[0]):
+                if questions[q, 0] == i:
+                    _tally(bits, u32(questions[q, 1]), u32(questions[q, 2]), inside[q], counts[q])
     return PARENT_UNSOUND if largest >= INFINITY else 0

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from worker.engine.dtypes import PARENT_UNSOUND, RESULT_UNSOUND, TILE, Array
+from worker.engine.dtypes import BLOCK, PARENT_UNSOUND, RESULT_UNSOUND, TILE, Array
 from worker.engine.kernels.jit import bits_of, kernel
-from worker.engine.kernels.sums import dot
+from worker.engine.kernels.sums import add_products, fold
 from worker.engine.kernels.tiles import INFINITY, clear, f32, load, load_change, store, u32
 
 
@@ -66,29 +66,33 @@ def _select(changes: Array, cut: Array, start: int, mean: Array, spread: Array) 
     """Clears the changes of elements outside ``cut`` int64 [3], a ``Cut.least`` of variances."""
     size = mean.shape[0]
     _variance(changes, mean, spread)
+    place, before, after = cut[0] - start, cut[1], cut[2]
     for j in range(spread.shape[0]):
-        least = cut[1] if start + j < cut[0] else cut[2]
+        least = before if j < place else after
         spread[j] = 1.0 if np.int64(bits_of(f32(spread[j]))) >= least else 0.0
     for i in range(changes.shape[0]):
         change = changes[i, :size]
         for j in range(change.shape[0]):
-            change[j] = change[j] if spread[j] > 0.0 else f32(0)
+            value = change[j]
+            change[j] = value if spread[j] > 0.0 else f32(0)
 
 
 @kernel
 def energies(
-    raw: Array, codes: Array, cut: Array, start: int, count: int, sums: Array, tiles: Array, wide: Array
+    raw: Array, codes: Array, cut: Array, start: int, count: int, sums: Array, tiles: Array, wide: Array, lanes: Array
 ) -> None:
     """Adds Σ δᵢ² over the elements of ``cut`` to ``sums`` fp64 [n]; with an empty ``cut`` over all."""
     base, changes = tiles[0], tiles[1 : codes.shape[0]]
-    mean, spread, lanes = wide[0], wide[1], wide[2]
+    mean, spread = wide[0], wide[1]
     for begin in range(0, count, TILE):
         size = min(TILE, count - begin)
         _load_changes(raw, codes, begin, base[:size], changes)
         if cut.shape[0]:
             _select(changes, cut, start + begin, mean[:size], spread[:size])
         for i in range(changes.shape[0]):
-            sums[i] += dot(changes[i, :size], changes[i, :size], lanes)
+            add_products(changes[i, :size], changes[i, :size], lanes[i])
+            if begin + size == count or (begin + size) % BLOCK == 0:
+                sums[i] += fold(lanes[i])
 
 
 @kernel
@@ -105,8 +109,10 @@ def _agree(changes: Array, shares: Array, base: Array, total: Array, top: Array,
     for i in range(changes.shape[0]):
         change, share = changes[i, :size], shares[i]
         for j in range(top.shape[0]):
-            agrees = (change[j] > f32(0)) if total[j] >= 0.0 else (change[j] < f32(0))
-            top[j] += share * change[j] if agrees else f32(0)
+            value = change[j]
+            agrees = (value != f32(0)) & ((value > f32(0)) == (total[j] >= 0.0))
+            part = share * value
+            top[j] += part if agrees else f32(0)
             bottom[j] += share if agrees else f32(0)
     for j in range(base.shape[0]):
         base[j] += top[j] / max(bottom[j], f32(1e-6))
@@ -210,6 +216,7 @@ def share_out(
         for i in range(changes.shape[0]):
             _add_changed(changes[i, :size], epsilon, alone[i], here, total, lone)
         for j in range(total.shape[0]):
-            total[j] = base[j] + (lone[j] if here[j] < f32(1.5) else total[j] / here[j])
+            single, mean = lone[j], total[j] / here[j]
+            total[j] = base[j] + (single if here[j] < f32(1.5) else mean)
         unsound |= store(total, out, out_code, begin)
     return (PARENT_UNSOUND if largest >= INFINITY else 0) | (RESULT_UNSOUND if unsound else 0)

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from worker.engine.dtypes import PARENT_UNSOUND, RESULT_UNSOUND, TILE, Array
+from worker.engine.dtypes import BLOCK, PARENT_UNSOUND, RESULT_UNSOUND, TILE, Array
 from worker.engine.kernels.jit import bits_of, float_of, kernel
 from worker.engine.kernels.philox import fill_block
-from worker.engine.kernels.sums import absolute_sum
+from worker.engine.kernels.sums import add_magnitudes, fold
 from worker.engine.kernels.tiles import INFINITY, MAGNITUDE, clear, f32, load, load_change, store, u32
 from worker.engine.masks import RANDOM, RANKED
 
@@ -21,8 +21,9 @@ from worker.engine.masks import RANDOM, RANKED
 def _keep_between(delta: Array, low: int, high: int) -> None:
     least, limit = u32(low), u32(high)
     for j in range(delta.shape[0]):
-        bits = u32(bits_of(delta[j]) & MAGNITUDE)
-        delta[j] = delta[j] if (bits >= least) & (bits < limit) else f32(0)
+        value = delta[j]
+        bits = u32(bits_of(value) & MAGNITUDE)
+        delta[j] = value if (bits >= least) & (bits < limit) else f32(0)
 
 
 @kernel
@@ -45,7 +46,8 @@ def _keep_ranked(delta: Array, cuts: Array, start: int) -> None:
 @kernel
 def _keep_below(delta: Array, words: Array, threshold: Any) -> None:
     for j in range(delta.shape[0]):
-        delta[j] = delta[j] if words[j] < threshold else f32(0)
+        value = delta[j]
+        delta[j] = value if words[j] < threshold else f32(0)
 
 
 @kernel
@@ -55,13 +57,23 @@ def _keep_marked(delta: Array, bits: Array) -> None:
 
 
 @kernel
-def _drop(delta: Array, masks: Any, i: int, start: int, words: Array) -> None:
+def draw(masks: Any, start: int, words: Array) -> None:
+    """At the start of a block: the block's words of every random mask, into ``words`` uint32 [n, BLOCK]."""
+    kinds, _, streams, _ = masks
+    if start % BLOCK == 0:
+        for i in range(kinds.shape[0]):
+            if kinds[i] == RANDOM:
+                fill_block(streams[i], start // BLOCK, words[i])
+
+
+@kernel
+def drop(delta: Array, masks: Any, i: int, start: int, words: Array) -> None:
+    """Clears what mask i drops of ``delta``, whose element 0 is ``start``; ``draw`` has filled ``words``."""
     kinds, cuts, streams, bits = masks
     if kinds[i] == RANKED:
         _keep_ranked(delta, cuts[i], start)
     elif kinds[i] == RANDOM:
-        fill_block(streams[i], start // TILE, words)
-        _keep_below(delta, words, streams[i, 4])
+        _keep_below(delta, words[i, start % BLOCK :], streams[i, 4])
     else:
         _keep_marked(delta, bits[i, start >> 3 :])
 
@@ -78,21 +90,26 @@ def sizes(
     count: int,
     sums: Array,
     tiles: Array,
-    wide: Array,
+    words: Array,
+    lanes: Array,
 ) -> int:
     """Adds Σ|δᵢ| and Σ|kept δᵢ| to ``sums`` fp64 [n, 2]; element 0 of the inputs is ``start`` (a whole block)."""
     masks = (kinds, cuts, streams, bits)
-    base, tile, words, lanes = tiles[0], tiles[1], tiles[2].view(np.uint32), wide[0]
+    base, tile = tiles[0], tiles[1]
     largest = u32(0)
     for begin in range(0, count, TILE):
         size = min(TILE, count - begin)
+        draw(masks, start + begin, words)
         largest = max(largest, load(raw, 0, codes[0], begin, base[:size]))
         for i in range(codes.shape[0] - 1):
             delta = tile[:size]
             largest = max(largest, load_change(raw, i + 1, codes[i + 1], begin, base[:size], delta))
-            sums[i, 0] += absolute_sum(delta, lanes)
-            _drop(delta, masks, i, start + begin, words)
-            sums[i, 1] += absolute_sum(delta, lanes)
+            add_magnitudes(delta, lanes[2 * i])
+            drop(delta, masks, i, start + begin, words)
+            add_magnitudes(delta, lanes[2 * i + 1])
+            if begin + size == count or (begin + size) % BLOCK == 0:
+                sums[i, 0] += fold(lanes[2 * i])
+                sums[i, 1] += fold(lanes[2 * i + 1])
     return PARENT_UNSOUND if largest >= INFINITY else 0
 
 
@@ -127,8 +144,8 @@ def _finish(total: Array, weights: Array, divide: int, scale: Any, base: Array) 
             base[j] += scale * total[j]
         return
     for j in range(base.shape[0]):
-        weight = weights[j] if weights[j] != f32(0) else f32(1)
-        base[j] += scale * (total[j] / weight)
+        weight = weights[j]
+        base[j] += scale * (total[j] / (weight if weight != f32(0) else f32(1)))
 
 
 @kernel
@@ -149,6 +166,7 @@ def elect(
     out_code: int,
     tiles: Array,
     wide: Array,
+    words: Array,
 ) -> int:
     """y = b + s · Σ fᵢδᵢ over the kept elements whose sign is that of Σ fᵢδᵢ, divided by their Σ wᵢ if ``divide``.
 
@@ -156,12 +174,13 @@ def elect(
     elected is added up in fp32.
     """  # fmt: skip
     masks = (kinds, cuts, streams, bits)
-    base, total, weight, words, flips = tiles[0], tiles[1], tiles[2], tiles[3].view(np.uint32), tiles[4].view(np.uint32)
-    deltas, votes = tiles[5:], wide[0]
+    base, total, weight, flips = tiles[0], tiles[1], tiles[2], tiles[3].view(np.uint32)
+    deltas, votes = tiles[4:], wide[0]
     parents = codes.shape[0] - 1
     largest, unsound = u32(0), False
     for begin in range(0, count, TILE):
         size = min(TILE, count - begin)
+        draw(masks, start + begin, words)
         here = base[:size]
         largest = max(largest, load(raw, 0, codes[0], begin, here))
         clear(votes)
@@ -170,7 +189,7 @@ def elect(
         for i in range(parents):
             delta = deltas[i, :size]
             largest = max(largest, load_change(raw, i + 1, codes[i + 1], begin, here, delta))
-            _drop(delta, masks, i, start + begin, words)
+            drop(delta, masks, i, start + begin, words)
             _add_wide(votes[:size], factors[i], delta)
         _flips(votes[:size], flips[:size])
         for i in range(parents):
@@ -200,20 +219,22 @@ def add_up(
     out: Array,
     out_code: int,
     tiles: Array,
+    words: Array,
 ) -> int:
     """y = b + Σ fᵢδᵢ over the kept elements, in fp32; ``factors`` fp32 [n]."""
     masks = (kinds, cuts, streams, bits)
-    base, tile, totals, words = tiles[0], tiles[1], tiles[2], tiles[3].view(np.uint32)
+    base, tile, totals = tiles[0], tiles[1], tiles[2]
     largest, unsound = u32(0), False
     for begin in range(0, count, TILE):
         size = min(TILE, count - begin)
+        draw(masks, start + begin, words)
         total, here = totals[:size], base[:size]
         largest = max(largest, load(raw, 0, codes[0], begin, here))
         clear(total)
         for i in range(codes.shape[0] - 1):
             delta = tile[:size]
             largest = max(largest, load_change(raw, i + 1, codes[i + 1], begin, here, delta))
-            _drop(delta, masks, i, start + begin, words)
+            drop(delta, masks, i, start + begin, words)
             _add(total, factors[i], delta)
         _add(total, f32(1), here)
         unsound |= store(total, out, out_code, begin)
