@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from math import prod
 from types import MappingProxyType
 
-from app.planning.facts import DTYPE_BYTES
+from app.planning.adapted import AdaptedTensor
+from app.planning.facts import DTYPE_BYTES, TensorFacts
 from app.planning.plan import MadeTensor, Plan, Step
 from app.planning.rates import GUESSED, Rates
 
@@ -29,10 +30,17 @@ _READ_NS: Mapping[str, float] = MappingProxyType(
 """Nanoseconds for reading and computing one element of one input, with two threads, as measured."""
 _ONE_PASS_NS = 0.3
 _DARE_UNSCALED_NS = 0.5
+_LORA_NS, _LORA_RANK_NS = 0.5, 0.055
+"""The same for adding a LoRA adapter to one element on a pass over it, and how much more each rank makes it: measured
+with ranks 8 and 64 on every matrix of a small Llama."""
 _RESERVE = 1.05
 
-_PROCESS_BYTES = 152_000_000
-"""Python, NumPy, Numba and their libraries."""
+_PROCESS_BYTES = 175_000_000
+"""Python, NumPy and a worker's libraries. A job of models with 135 million parameters held 147 to 160 MB at its peak,
+whatever the method, the command line 87 to 108 MB; the rest is for larger models' headers. Left out: compiling a kernel
+that nobody has used since the installation, which takes up to 330 MB once."""
+_FETCH_BYTES = 60_000_000
+"""What the same jobs held besides while they fetched their parents: 20 to 55 MB of connections and pieces."""
 _CHUNK_BYTES = 512_000
 _MASKED = ("della", "della_linear")
 _RANKED = ("ties", "consensus_ties", "breadcrumbs", "breadcrumbs_ties", "sce")
@@ -95,8 +103,15 @@ def _nanoseconds(step: Step, threads: int) -> float:
     write = _WRITE_NS * DTYPE_BYTES[step.dtype] / 2
     tensors = (one.tensor for one in step.every_input)
     inside = sum(_nanoseconds(one.made_by, threads) for one in tensors if isinstance(one, MadeTensor))
+    inside += sum(_adding(one.tensor) for one in step.every_input) / speed
     passes = 1 if read <= _ONE_PASS_NS else 2
     return prod(step.shape) * (write + len(step.every_input) * read / speed) + passes * inside
+
+
+def _adding(tensor: TensorFacts) -> float:
+    """Nanoseconds for putting an adapter on a tensor, with two threads."""
+    added = tensor.added if isinstance(tensor, AdaptedTensor) else None
+    return 0.0 if added is None else tensor.elements * (_LORA_NS + _LORA_RANK_NS * added.rank)
 
 
 def _memory(plan: Plan, threads: int) -> int:
@@ -104,7 +119,8 @@ def _memory(plan: Plan, threads: int) -> int:
     steps = [*plan.steps(), *_made_before(plan)]
     tensor = max((sum(map(_tensor_memory, step.within)) for step in steps), default=0)
     levels = max(map(_levels, steps), default=1)
-    return _PROCESS_BYTES + threads * levels * (most + 1) * _CHUNK_BYTES + tensor
+    process = _PROCESS_BYTES + (_FETCH_BYTES if _download_bytes(plan) else 0)
+    return process + threads * levels * (most + 1) * _CHUNK_BYTES + tensor
 
 
 def _made_before(plan: Plan) -> list[Step]:
@@ -120,8 +136,11 @@ def _levels(step: Step) -> int:
 
 
 def _tensor_memory(step: Step) -> int:
-    """Bytes that grow with the tensor: one mask bit an element and input, or the candidates for a cut."""
+    """Bytes that grow with the tensor: one mask bit an element and input, or the candidates for a cut; and what is
+    added to the inputs, in fp32."""
     elements, inputs = prod(step.shape), len(step.inputs)
+    adapted = (one.tensor for one in step.every_input if isinstance(one.tensor, AdaptedTensor))
+    added = sum(part.elements * 4 for tensor in adapted for part in tensor.of_adapter)
     if step.method in _MASKED:
-        return elements * inputs // 8
-    return round(elements * _CANDIDATES) * 4 * inputs if step.method in _RANKED else 0
+        return added + elements * inputs // 8
+    return added + (round(elements * _CANDIDATES) * 4 * inputs if step.method in _RANKED else 0)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
-from app.planning.estimate import estimate
+from app.planning.adapted import AdaptedTensor, LowRank
+from app.planning.estimate import estimate, merging_seconds
 from app.planning.facts import FileFacts, ModelFacts, TensorFacts
 from app.planning.plan_merge import make_plan
 from app.planning.rates import DOWNLOAD_RATE, Measured, Rates
@@ -76,7 +77,8 @@ def test_memory_does_not_grow_with_the_model():
     assert small < 250_000_000
     elements = 500_000_000
     tensor = TensorFacts("w", "BF16", (elements,), "model.safetensors", 8, 8 + 2 * elements)
-    models = family(*(ModelFacts(f"o/{x}", {}, {"w": tensor}, ()) for x in "ab"))
+    files = (FileFacts("model.safetensors", 8 + 2 * elements),)
+    models = family(*(ModelFacts(f"o/{x}", {}, {"w": tensor}, files) for x in "ab"))
     assert estimate(make_plan(recipe(LINEAR), models)).peak_memory_bytes == small
 
 
@@ -85,3 +87,39 @@ def test_every_method_has_a_cost():
     from app.recipe.catalogue import METHODS
 
     assert set(_READ_NS) == {*METHODS, "copy"}
+
+
+def adapted(rank: int, size: int = 4000) -> ModelFacts:
+    """A model of one matrix with a LoRA adapter on it."""
+    file = "adapter_model.safetensors"
+    up = TensorFacts("w.lora_B.weight", "F32", (size, rank), file, 8, 8 + 4 * size * rank)
+    down = TensorFacts("w.lora_A.weight", "F32", (rank, size), file, up.end, up.end + 4 * size * rank)
+    own = ("w", "BF16", (size, size), "model.safetensors", 8, 8 + 2 * size * size)
+    tensor = AdaptedTensor(*own, added=LowRank(up, 1.0, down)) if rank else TensorFacts(*own)
+    adapter = ModelFacts("o/lora", {}, {}, (FileFacts(file, down.end, present=True),)) if rank else None
+    files = (FileFacts("model.safetensors", own[-1], present=True),)
+    return ModelFacts("o/a", {}, {"w": tensor}, files, adapter=adapter)
+
+
+@pytest.mark.parametrize(("method", "passes"), [("linear", 1), ("slerp", 2)])
+def test_adding_an_adapter_takes_time_with_its_rank_on_every_pass(method: str, passes: int):
+    more = "base_model: o/b\nparameters: {t: 0.5}\n" if method == "slerp" else "parameters: {weight: 1}\n"
+    made = recipe(f"merge_method: {method}\nmodels: [{{model: o/a}}, {{model: o/b}}]\n{more}")
+    other = replace(adapted(0), ref="o/b")
+    plain, eight, large = (make_plan(made, family(adapted(rank), other)) for rank in (0, 8, 512))
+    seconds = [merging_seconds(plan) for plan in (plain, eight, large)]
+    assert seconds[1] - seconds[0] == pytest.approx(16e6 * (0.5 + 8 * 0.055) * 1e-9 * passes)
+    assert seconds[2] - seconds[0] == pytest.approx(16e6 * (0.5 + 512 * 0.055) * 1e-9 * passes)
+    memory = [estimate(plan).peak_memory_bytes for plan in (plain, eight, large)]
+    assert memory[2] - memory[0] == 2 * 4000 * 512 * 4
+    assert memory[1] - memory[0] == 2 * 4000 * 8 * 4
+
+
+def test_fetching_takes_memory_too():
+    made = recipe(LINEAR)
+    there = {ref: facts(str(ref), llama_shapes()) for ref in made.parents()}
+    here = {
+        ref: replace(one, files=tuple(replace(file, present=True) for file in one.files)) for ref, one in there.items()
+    }
+    peaks = [estimate(make_plan(made, models)).peak_memory_bytes for models in (here, there)]
+    assert peaks[1] - peaks[0] == 60_000_000
