@@ -74,10 +74,24 @@ def test_a_card_dropped_on_the_page_is_imported(page: Page, app: Running) -> Non
         """card => {
             const carried = new DataTransfer();
             carried.items.add(new File([card], "README.md", { type: "text/markdown" }));
-            document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: carried, bubbles: true, cancelable: true }));
-        }""",  # noqa: E501
+            window.drag = (name) => document.body.dispatchEvent(
+                new DragEvent(name, { dataTransfer: carried, bubbles: true, cancelable: true })
+            );
+        }""",
         CARD,
     )
+    target = page.get_by_text("Drop a recipe")
+    expect(target).to_be_hidden()
+    page.evaluate("drag('dragenter')")
+    page.evaluate("customElements.whenDefined('file-import').then(() => true)")
+    page.evaluate("drag('dragover')")
+    expect(target).to_be_visible()
+    shot(page, "import-drop")
+    page.evaluate("drag('dragleave')")
+    expect(target).to_be_hidden()
+    page.evaluate("drag('dragover')")
+    page.evaluate("drag('drop')")
+    expect(target).to_be_hidden()
     expect(page.locator("file-import [role=status]")).to_have_text("Read from README.md.")
     shot(page, "import-card")
     page.get_by_role("button", name="Open it").click()
