@@ -30,6 +30,11 @@ _OTHER_NAMES: Mapping[str, str] = {
 """Names that recipes use for a part whatever the checkpoint calls it."""
 
 
+def called(part: Part) -> str:
+    """What recipes usually call a part: ``language_model`` for one that writes text and is only called ``model``."""
+    return "language_model" if part.role == TEXT and part.name not in _OTHER_NAMES else part.name
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """``names`` are its tensors. ``prefix`` is what most of their names begin with, empty for a whole checkpoint;

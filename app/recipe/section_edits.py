@@ -48,14 +48,13 @@ def act(recipe: Recipe, action: str) -> tuple[Recipe, Section]:
 
 
 def _with_module(recipe: Recipe, section: Section) -> Recipe:
-    """The recipe with one more module, which begins with the models of the first, or with all models beside each
-    other where the document had no modules."""
+    """The recipe with one more module, which begins with the document's first model, or with all models beside each
+    other where there were no modules."""
     document = replace(recipe.documents[section.document], stages=())
     if section.module in document.modules or document.slices:
         raise gone()
     first = next(iter(document.modules.values()), None)
-    models = first.models if first and first.models else document.models
-    begun = tuple(new_source(document, source.model) for source in models) if first else models
+    begun = document.models if first is None else (new_source(document, document.own_parents()[0]),)
     modules = {**document.modules, section.module: Module(begun)}
     return put(recipe, Section(section.document), replace(document, models=(), modules=MappingProxyType(modules)))
 

@@ -217,7 +217,7 @@ def test_parts_are_merged_or_stay() -> None:
     kept, section = section_edits.act(recipe, "keep:0/visual")
     assert list(kept.modules) == ["language_model"] and str(find(kept, str(section))) == "0/language_model"
     again, section = section_edits.act(kept, "merge:0/visual")
-    assert [one.model for one in again.modules["visual"].models] == [ModelRef("org/vl"), ModelRef("org/text")]
+    assert [one.model for one in again.modules["visual"].models] == [ModelRef("org/vl")]
     assert section == Section(0, "visual") and drafted(again) == again
     last = put(
         kept, Section(0, "language_model"), act(act(alone(kept, Section(0, "language_model")), "remove:0"), "remove:0")

@@ -31,7 +31,7 @@ from app.web.pages.pictures.curves import CurvePicture
 from app.web.pages.pictures.loom import LoomPicture
 from app.web.pages.pictures.method import MethodPicture
 from app.web.pages.stack_desk import StackDesk, layer_counts, stack_desk
-from app.web.pages.strip import Strip, strip
+from app.web.pages.strip import Strip, draws_layers, strip
 from app.web.pages.titles import title_of
 from app.web.rendering import byte_size
 
@@ -174,7 +174,7 @@ def build_page(
         basis=checked.estimate.basis if checked and checked.estimate else "",
         loom=loom,
         curves=curve_picture(plan, letters, loom) if plan and loom else None,
-        desk=curve_desk(plan, form, loom) if plan and loom and not (draft.section and draft.section.module) else None,
+        desk=curve_desk(plan, form, loom) if plan and loom and _in_layers(draft, facts) else None,
         vectors=method_picture(form),
         blocks=stack.draw(recipe, {one.model: one.letter for one in form.parents}) if form.parents else (),
         stack=stack_desk(
@@ -199,6 +199,13 @@ def _drawn(draft: Draft, checked: Preflight | None) -> tuple[Plan | None, Mappin
     if draft.recipe is None or draft.section is None or not draft.recipe.stages:
         return checked.plan, checked.facts
     return plan_apart(draft.recipe, draft.section.document, checked.facts)
+
+
+def _in_layers(draft: Draft, facts: Mapping[ModelRef, ModelFacts]) -> bool:
+    """Whether curves over the loom's layers are those of what the form shows."""
+    if draft.recipe is None or draft.section is None:
+        return True
+    return draws_layers(draft.recipe.documents[draft.section.document], draft.section, facts)
 
 
 def _telling(findings: tuple[Finding, ...], draft: Draft) -> tuple[Finding, ...]:

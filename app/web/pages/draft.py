@@ -90,11 +90,12 @@ def _edited(fields: Fields) -> Draft:
     reshaped = bool(action) and action != "apply"
     if recipe == before.recipe:
         turned = action.startswith(section_edits.PREFIX)
+        section = find(recipe, str(section))
         return replace(before, section=section, problems=problems, refused=refused, reshaped=turned)
     after = from_text(write_recipe(recipe)) if recipe != EMPTY else from_text("")
     if after.recipe is not None:
         name = next((stage.name for stage in recipe.stages[section.document :]), None)
-        after = replace(after, section=moved(after.recipe, section, name))
+        after = replace(after, section=find(after.recipe, str(moved(after.recipe, section, name))))
     return replace(after, problems=problems, refused=refused, reshaped=reshaped)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from app.planning.facts import ModelFacts
-from app.planning.layers import read_structure
-from app.planning.parts import find_parts
+from app.planning.layers import Structure, read_structure
+from app.planning.parts import Parts, called, find_parts
 from app.recipe.catalogue import METHODS
 from app.recipe.schema import ModelRef, Recipe
 from app.recipe.section_edits import can_move
@@ -91,14 +91,31 @@ def _modules(document: Recipe, section: Section, facts: Mapping[ModelRef, ModelF
     place = section.document
     for name in document.modules:
         yield ModuleCard(name, True, name == section.module, f"document:open:{place}/{name}")
-    if document.slices:
-        return
-    verb = "merge" if document.modules else "apart"
+    framed = None if document.slices else _frame(document, facts)
+    if framed:
+        parts, _ = framed
+        verb = "merge" if document.modules else "apart"
+        merged = {part.name for name in document.modules if (part := parts.find(name))}
+        left = [called(part) for name, part in parts.parts.items() if name not in merged]
+        yield from (ModuleCard(name, False, False, f"document:{verb}:{place}/{name}") for name in left)
+
+
+def draws_layers(document: Recipe, section: Section, facts: Mapping[ModelRef, ModelFacts]) -> bool:
+    """Whether the layers of the loom are those of the section: of several parts it draws those of one."""
+    framed = _frame(document, facts) if section.module else None
+    if framed is None:
+        return True
+    parts, structure = framed
+    part = parts.find(section.module)
+    return part is not None and any(name.startswith(f"{structure.main}.") for name in part.names)
+
+
+def _frame(document: Recipe, facts: Mapping[ModelRef, ModelFacts]) -> tuple[Parts, Structure] | None:
+    """The parts of the first model that has several, those of the recipe's modules among them."""
     for ref in document.own_parents():
-        parts = find_parts(facts[ref], read_structure(facts[ref])) if ref in facts else None
-        found = [parts.find(name) for name in document.modules] if parts else []
-        if parts and parts.several and all(found):
-            merged = {part.name for part in found if part}
-            left = [name for name in parts.parts if name not in merged]
-            yield from (ModuleCard(name, False, False, f"document:{verb}:{place}/{name}") for name in left)
-            return
+        if ref in facts:
+            structure = read_structure(facts[ref])
+            parts = find_parts(facts[ref], structure)
+            if parts.several and all(parts.find(name) for name in document.modules):
+                return parts, structure
+    return None
