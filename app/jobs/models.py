@@ -115,6 +115,9 @@ STAGES = {
 MAKE_ADAPTERS = ("merge-adapters", "extract-lora")
 MAKE_FILES = ("merge", *MAKE_ADAPTERS)
 """Kinds of jobs with an artifact as their result."""
+LINES = {"merge": MAKE_FILES, "io": ("upload", "compare")}
+"""Queue -> the kinds of jobs that wait in it. Uploads and samples wait for the network, the others for the machine:
+neither holds up the other."""
 
 
 class JobShard(Base):

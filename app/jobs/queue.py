@@ -10,16 +10,15 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from redis import Redis, RedisError
 
-from app.jobs.models import MAKE_FILES
+from app.jobs.models import LINES
 from app.jobs.redis_urls import broker_url
 from app.jobs.store import Store
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
 
-QUEUES: Mapping[str, str] = MappingProxyType({**dict.fromkeys(MAKE_FILES, "merge"), "upload": "io", "compare": "io"})
-"""Kind of job -> queue. Uploads and samples wait for the network, merges for the machine: neither holds up the other.
-"""
+QUEUES: Mapping[str, str] = MappingProxyType({kind: queue for queue, kinds in LINES.items() for kind in kinds})
+"""Kind of job -> queue."""
 
 PATIENCE = 1.0
 """Seconds to wait for each answer of Redis before giving up."""

@@ -12,7 +12,7 @@ from sqlalchemy import and_, case, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.db import Sessions
-from app.jobs.models import MAKE_FILES, Job, JobEvent, JobShard, Worker
+from app.jobs.models import LINES, MAKE_FILES, Job, JobEvent, JobShard, Worker
 from app.jobs.pace import measured_rates
 from app.jobs.states import after, before
 from app.planning.rates import Rates
@@ -114,7 +114,8 @@ class Store:
         if job.state != "queued":
             return 0
         earlier = or_(Job.created_at < job.created_at, and_(Job.created_at == job.created_at, Job.id < job.id))
-        query = select(func.count()).select_from(Job).where(Job.state == "queued", Job.kind == job.kind, earlier)
+        beside = next((kinds for kinds in LINES.values() if job.kind in kinds), (job.kind,))
+        query = select(func.count()).select_from(Job).where(Job.state == "queued", Job.kind.in_(beside), earlier)
         with self._sessions() as session:
             return 1 + (session.scalar(query) or 0)
 

@@ -63,6 +63,14 @@ def test_position(database: Sessions, store: Store, clock: Clock) -> None:
     assert store.position(fresh(store, first)) == 0
 
 
+def test_kinds_of_one_queue_wait_in_one_line(store: Store, clock: Clock) -> None:
+    placed = []
+    for kind in ("merge", "compare", "merge-adapters", "upload", "extract-lora"):
+        placed.append(store.position(store.submit(NewJob(kind))[0]))
+        clock.now += 1
+    assert placed == [1, 1, 2, 2, 3]
+
+
 def test_cancel_while_waiting(database: Sessions, store: Store, clock: Clock) -> None:
     job = submit(store)
     cancelled = store.request_cancel(job.id)

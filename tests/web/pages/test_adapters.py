@@ -165,6 +165,13 @@ def test_a_finished_adapter_is_taken_away_like_any_other_result(client: TestClie
     assert [file["name"] for file in told["artifact"]["files"]] == ["adapter_model.safetensors", "adapter_config.json"]
 
 
+def test_an_adapter_is_uploaded_like_any_other_result(online: TestClient, store: Store, finished: Job) -> None:
+    answer = online.post(f"/jobs/{finished.id}/upload", data={"repo": "alice/lora", "token": "hf_" + "a" * 20})
+    upload = store.get(answer.headers["location"].removeprefix("/jobs/"))
+    assert upload is not None
+    assert (upload.kind, upload.source_job) == ("upload", finished.id)
+
+
 def test_a_result_goes_into_the_next_merge(online: TestClient, database: Sessions, with_hub: Settings) -> None:
     made = finished_job(database, with_hub, {"model.safetensors": b"x"}, kind="merge-adapters", base="loom/base")
     folder = with_hub.artifacts / made.id
