@@ -34,6 +34,11 @@ Add = Callable[[str, Make, str], argparse.ArgumentParser]
 
 
 def register(add: Add) -> None:
+    _register_merge(add)
+    _register_extract(add)
+
+
+def _register_merge(add: Add) -> None:
     one = add(
         "merge-adapters", merge_adapters, "Merge LoRA adapters of one base into one adapter, without touching the base."
     )
@@ -55,6 +60,9 @@ def register(add: Add) -> None:
     )  # fmt: skip
     one.add_argument("--seed", type=int, default=0, help="for DARE; 0 without")
     _common(one)
+
+
+def _register_extract(add: Add) -> None:
     one = add("extract-lora", extract_lora, "Make a LoRA adapter of what a fine-tune changed in its base.")
     one.add_argument("tuned", metavar="FINETUNE", help="a folder, local:root/name or a Hub id")
     one.add_argument("base", metavar="BASE", help="the model it was made from")
