@@ -74,8 +74,8 @@ class _Desk:
         self._parents: tuple[ModelRef | None, ...] = (None,) * len(comparison.models)
         if self._recipe is not None:
             self._parents = parents_of(comparison, self._recipe)
-        norms = [comparison.overall("delta_norm", (one,)) for one in range(len(comparison.models))]
-        self._norms = [one or 0.0 for one in norms] if comparison.base is not None else []
+        changed = range(len(comparison.models)) if comparison.base is not None else ()
+        self._norms = [comparison.overall("delta_norm", (one,)) or 0.0 for one in changed]
 
     def strangers(self) -> Iterator[Suggestion]:
         """Changes that are no changes of this base."""

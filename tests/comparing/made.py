@@ -28,9 +28,18 @@ def comparison(
             if module == "up" and mlp_conflict and layer in mlp_conflict:
                 shares[-1] = mlp_conflict[layer]
             name = f"model.layers.{layer}.{suffix}"
-            tensors.append(tensor_sums(name, layer, module, norms, cosine, shares, overlap))
+            sums = tensor_sums(name, layer, module, norms, cosine, shares, overlap)
+            tensors.append(sums if base else _without_changes(sums))
     models = tuple(f"a/{letter}" for letter in "ABCDEFGH"[: len(norms)])
     return Comparison(models, base, False, 0.2, tuple(tensors))
+
+
+def _without_changes(sums: TensorSums) -> TensorSums:
+    """As a comparison without a base counts: of the weights alone."""
+    return TensorSums(
+        sums.name, sums.layer, sums.module, sums.shape, sums.elements, sums.measured,
+        squares=sums.squares[:-1], products=sums.products, apart=sums.apart,
+    )  # fmt: skip
 
 
 def tensor_sums(
