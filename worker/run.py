@@ -154,6 +154,7 @@ def _merge(claim: Claim, runner: Runner, place: Workplace) -> Mapping[str, Any]:
         asked=job.recipe,
         stream=bool(job.params.get("stream")),
         epoch=job.epoch,
+        rates=place.store.rates(),
     )
     manifest = make_checkpoint(order, place.library, runner)
     return {"bytes": manifest.size, "files": len(manifest.files), **told(runner.took())}

@@ -190,13 +190,20 @@ def test_what_a_merge_took_is_kept_when_it_went_through_in_one_go(steady: Rig) -
         assert ended.result is not None
         return ended.result.get("took")
 
+    def told(job: Job) -> str:
+        return next(event.text for event in steady.store.events(job.id) if event.text.startswith("Expected to take"))
+
     before = steady.store.rates().merging
-    whole = took(steady.submit())
+    job = steady.submit()
+    whole = took(job)
+    assert ("on this server" in told(job)) == (before is not None)
     assert whole is not None
     assert (whole["method"], whole["fetched"]) == ("linear", 0)
     assert 0 < whole["seconds"] < 120
     steady.faults(kills=1, kill_at_tensor=20)
-    assert took(steady.submit()) is None, "the second attempt did only the rest"
+    job = steady.submit()
+    assert took(job) is None, "the second attempt did only the rest"
     after = steady.store.rates().merging
     assert after is not None
+    assert "on this server." in told(job)
     assert after.count == (before.count if before else 0) + 1

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from app.library.facts import Library
 from app.planning.plan import Plan
+from app.planning.rates import GUESSED, Rates
 from app.preflight import Preflight, preflight
 from app.recipe.findings import Refused, refuse
 from worker.sizes import gigabytes
@@ -26,9 +27,10 @@ class Room:
     download: int
 
 
-def check(text: str, library: Library, *, seed: int | None, token: str | None) -> Preflight:
-    """The recipe's plan against the parents as they are now. Raises Refused with every error there is."""
-    looked = preflight(text, library, seed=seed, token=token)
+def check(text: str, library: Library, *, seed: int | None, token: str | None, rates: Rates = GUESSED) -> Preflight:
+    """The recipe's plan against the parents as they are now; ``rates`` are for its estimate. Raises Refused with every
+    error there is."""
+    looked = preflight(text, library, seed=seed, token=token, rates=rates)
     errors = [finding for finding in looked.findings if finding.level == "error"]
     if errors:
         raise Refused(errors)

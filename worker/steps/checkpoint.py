@@ -9,6 +9,7 @@ from typing import Any
 from app.library.facts import Library
 from app.planning.plan import Plan
 from app.planning.plan_merge import RECIPE_FILE
+from app.planning.rates import GUESSED, Rates, roughly
 from app.preflight import Preflight
 from app.storage.base import Manifest
 from app.storage.local import read_manifest
@@ -29,7 +30,8 @@ class Order:
 
     ``pin``: settle on the parents' commits first and work from the pinned recipe. Without it (folders of this machine
     that a pinned recipe cannot name) the recipe is taken as it stands. ``stream``: weights on the Hub are read in parts
-    and not stored. ``asked``: the recipe as it was handed in, when ``recipe`` is a pinned one.
+    and not stored. ``asked``: the recipe as it was handed in, when ``recipe`` is a pinned one. ``rates``: what was
+    measured of merges here.
     """
 
     recipe: str
@@ -44,6 +46,7 @@ class Order:
     pin: bool = True
     stream: bool = False
     asked: str = ""
+    rates: Rates = GUESSED
 
 
 def make_checkpoint(order: Order, library: Library, watch: Watch) -> Manifest:
@@ -55,6 +58,8 @@ def make_checkpoint(order: Order, library: Library, watch: Watch) -> Manifest:
     looked = _look(order, library)
     plan = _plan(looked)
     watch.planned(plan, looked.estimate.peak_memory_bytes if looked.estimate else 0)
+    if looked.estimate is not None:
+        watch.log(f"Expected to take {roughly(looked.estimate.seconds)}: {looked.estimate.basis}.")
     streamed = order.stream and any(parent.commit for parent in plan.parents)
     for finding in (*looked.findings, *([NOT_HASHED] if streamed else [])):
         watch.log(finding.text if finding.level == "info" else str(finding))
@@ -81,11 +86,11 @@ def make_checkpoint(order: Order, library: Library, watch: Watch) -> Manifest:
 
 
 def _look(order: Order, library: Library) -> Preflight:
-    looked = check(order.recipe, library, seed=order.seed, token=order.token)
+    looked = check(order.recipe, library, seed=order.seed, token=order.token, rates=order.rates)
     pinned = _plan(looked).texts[RECIPE_FILE]
     if not order.pin or pinned == order.recipe:
         return looked
-    return check(pinned, library, seed=order.seed, token=order.token)
+    return check(pinned, library, seed=order.seed, token=order.token, rates=order.rates)
 
 
 def _plan(looked: Preflight) -> Plan:
