@@ -101,7 +101,7 @@ def pages(client: TestClient, store: Store) -> list[str]:
     found.append(client.post("/guide", data={"recipe": RECIPE, "stream": "yes"}).text)
     found += [
         client.post(place, data={"recipe": recipe, **more}, headers=LIVE).text
-        for place in ("/build", "/build/check", "/jobs")
+        for place in ("/build", "/build/check", "/build/measured", "/jobs")
         for recipe in (RECIPE.replace("code", "gone"), "models: [")
         for more in ({}, {"action": "add", "add": "a/b"})
     ]
