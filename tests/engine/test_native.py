@@ -62,5 +62,5 @@ def test_a_wrong_array_is_refused_before_it_is_read() -> None:
 
 def test_a_flat_array_is_the_array() -> None:
     values, out = np.array([1.0, -2.0], np.float32), np.zeros(4, np.uint8)
-    assert entry(NARROW)(Flat.of(values), Flat.of(out), 0) == 0
+    assert entry(NARROW)(Flat(values), Flat(out), 0) == 0
     assert out.view(np.uint16).tolist() == [0x3F80, 0xC000]

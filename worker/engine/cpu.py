@@ -52,6 +52,8 @@ class CpuChunk:
 class CpuBench:
     """Buffers for up to ``rows`` inputs; they grow when a method needs longer rows."""
 
+    _inputs: tuple[Flat, Flat]
+
     def __init__(self, rows: int, width: int) -> None:
         self._rows = rows
         kept = (
@@ -61,11 +63,10 @@ class CpuBench:
             aligned((rows * (rows + 1) // 2 + rows, LANES), np.float64),
         )
         kept[3][:] = 0.0
-        self.tiles, wide, self.words, self.lanes = map(Flat.of, kept)
+        self.tiles, wide, self.words, self.lanes = map(Flat, kept)
         self.spread = (self.tiles, wide)
         self.voting = (self.tiles, wide, self.words)
         self._least = BLOCK
-        self._codes: dict[tuple[str, ...], Flat] = {}
         self._inside = np.empty(0, np.uint32)
         self._known: dict[int, tuple[Array, Flat]] = {}
         self.scratch = np.empty(1 << 20, np.uint8)
@@ -77,18 +78,19 @@ class CpuBench:
         self.raw = aligned((self._rows, width + _APART), np.uint8)
         self.out = aligned((width,), np.uint8)
         self.views = [row.data for row in self.raw]
-        self._flats: dict[int, Flat] = {}
-        self.out_flat = Flat.of(self.out)
+        self._inputs_of: tuple[Source, ...] | None = None
+        self.out_flat = Flat(self.out)
 
     def fit(self, width: int) -> None:
         if width > self._width:
             self._make(width)
 
-    def inputs(self, count: int) -> Flat:
-        """The first ``count`` rows of ``raw``."""
-        if count not in self._flats:
-            self._flats[count] = Flat.of(self.raw[:count])
-        return self._flats[count]
+    def inputs(self, sources: tuple[Source, ...]) -> tuple[Flat, Flat]:
+        """The rows of ``raw`` that ``sources`` are read into, and their dtypes."""
+        if self._inputs_of is not sources:
+            dtypes = np.array([CODES[source.dtype] for source in sources], np.int64)
+            self._inputs_of, self._inputs = sources, (Flat(self.raw[: len(sources)]), Flat(dtypes))
+        return self._inputs
 
     def rows(self, kind: type[np.float32 | np.uint32], rows: int, count: int) -> Array:
         """A buffer [rows, count] that stays valid until it is asked for again."""
@@ -104,18 +106,13 @@ class CpuBench:
             self._inside = np.empty(rows * count, np.uint32)
         return self._inside[: rows * count].reshape(rows, count)
 
-    def codes(self, dtypes: tuple[str, ...]) -> Flat:
-        if dtypes not in self._codes:
-            self._codes[dtypes] = Flat.of(np.array([CODES[dtype] for dtype in dtypes], np.int64))
-        return self._codes[dtypes]
-
     def flat(self, values: Array, dtype: type[np.generic]) -> Flat:
         """``values`` as ``dtype``. Methods give the same array chunk after chunk: what was made of it is kept."""
         known = self._known.get(id(values))
         if known is None or known[0] is not values:
             if len(self._known) > _MANY:
                 self._known.clear()
-            known = self._known[id(values)] = (values, Flat.of(values.astype(dtype, copy=False)))
+            known = self._known[id(values)] = (values, Flat(values.astype(dtype, copy=False)))
         return known[1]
 
 
@@ -135,9 +132,8 @@ class CpuBackend:
         bench.fit(count * self._itemsize)
         for view, source in zip(bench.views, sources, strict=False):
             source.read(view[: count * source.itemsize], start)
-        inputs = (bench.inputs(len(sources)), bench.codes(tuple(source.dtype for source in sources)))
         out = (bench.out_flat, CODES[dtype])
-        return CpuChunk(bench, start, count, len(sources), inputs, out, count * ITEMSIZE[dtype])
+        return CpuChunk(bench, start, count, len(sources), bench.inputs(sources), out, count * ITEMSIZE[dtype])
 
     def result(self, chunk: CpuChunk) -> memoryview:
         return chunk.bench.out.data[: chunk.out_bytes]
@@ -154,7 +150,7 @@ class CpuBackend:
         )
 
     def masks(self, masks: Sequence[Mask]) -> tuple[Flat, ...]:
-        return tuple(map(Flat.of, pack(masks)))
+        return tuple(map(Flat, pack(masks)))
 
     def sizes(self, chunk: CpuChunk, masks: tuple[Flat, ...], sums: Array) -> None:
         bench = chunk.bench

@@ -95,9 +95,9 @@ class SourceFile:
         """Nothing is held."""
 
     def read(self, into: memoryview, offset: int) -> None:
-        done = 0
+        done = os.preadv(self.descriptor, (into,), offset)
         while done < len(into):
-            count = os.preadv(self.descriptor, [into[done:]], offset + done)
+            count = os.preadv(self.descriptor, (into[done:],), offset + done)
             if count == 0:
                 raise self.changed("has been cut short")
             done += count

@@ -1,7 +1,7 @@
 """Kernels as machine code: compiled by Numba once, then loaded without it.
 
 Importing Numba and letting it find a kernel in its own cache takes several times longer than a small merge, and twice
-the memory. So what it compiles is kept as an object file, one for each entry, and LLVM's linker makes it callable.
+the memory. So what it compiles is kept as object code, a file for each entry, and LLVM's linker makes it callable.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import struct
 import tempfile
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -28,25 +29,26 @@ from worker.engine.kernels.entries import ENTRIES, add_sources
 _HERE = Path(__file__).parent
 _UNUSED = ("NRT_MemInfo_call_dtor",)
 """What Numba's code refers to and kernels never reach: no array of theirs owns memory."""
-_SCALARS = {"int64": ctypes.c_int64, "uint32": ctypes.c_uint32, "float32": ctypes.c_float}
+_SCALARS = {"int64": ("i64", "=q"), "uint32": ("i32", "=I4x"), "float32": ("float", "=f4x")}
+"""Numbers that are not in arrays: LLVM's type, and how they fill 8 bytes."""
+_CALL = "call_kernel"
 _lock = Lock()
 _numbers = count()
 _loaded: dict[str, Callable[..., int]] = {}
 
 
-class Flat(tuple[int, ...]):
-    """An array as a kernel takes it: owner, parent, elements, item size, address, shape, strides.
+class Flat:
+    """An array as a kernel takes it, ``words``: owner, parent, elements, item size, address, shape, strides.
 
     Made once for an array that is passed again and again, which takes longer to look through than a short call.
     """
 
-    array: Array
+    __slots__ = ("array", "words")
 
-    @classmethod
-    def of(cls, array: Array) -> Flat:
-        flat = cls((0, 0, array.size, array.itemsize, array.ctypes.data, *array.shape, *array.strides))
-        flat.array = array
-        return flat
+    def __init__(self, array: Array) -> None:
+        words = (0, 0, array.size, array.itemsize, array.ctypes.data, *array.shape, *array.strides)
+        self.array = array
+        self.words = struct.pack(f"={len(words)}q", *words)
 
 
 def entry(name: str) -> Callable[..., int]:
@@ -75,47 +77,52 @@ def _load(name: str) -> Callable[..., int]:
 
 def _callable(name: str, stored: bytes) -> Callable[..., int]:
     """Raises ValueError or RuntimeError for what is not whole."""
-    symbol, code = _whole(stored)
-    library = llvm.JITLibraryBuilder().add_object_img(code).add_current_process().export_symbol(symbol)
+    library = llvm.JITLibraryBuilder().add_current_process().export_symbol(_CALL)
+    for code in _whole(stored):
+        library.add_object_img(code)
     for unused in _UNUSED:
         library.import_symbol(unused, _address_of_abort())
     linked = library.link(_linker(), f"{name}-{next(_numbers)}")
-    types: list[Any] = [ctypes.c_void_p, ctypes.c_void_p]
-    for one in ENTRIES[name]:
-        types += [_SCALARS[one]] if one in _SCALARS else [ctypes.c_int64] * (5 + 2 * (one.count(",") + 1))
-    dtypes = [None if one in _SCALARS else np.dtype(one.partition("[")[0]) for one in ENTRIES[name]]
-    function = ctypes.CFUNCTYPE(ctypes.c_int32, *types)(linked[symbol])
+    packs = [_packing(name, one) for one in ENTRIES[name]]
+    function = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_char_p)(linked[_CALL])
 
     def call(*arguments: Any) -> int:
-        result, error = ctypes.c_int64(0), ctypes.c_void_p()
-        words: list[Any] = [ctypes.addressof(result), ctypes.addressof(error)]
-        for one, dtype in zip(arguments, dtypes, strict=True):
-            if dtype is None:
-                words.append(one)
-            elif type(one) is Flat:
-                words += one
-            elif one.dtype == dtype and one.flags.c_contiguous:
-                words += Flat.of(one)
-            else:
-                raise TypeError(f"{name} takes contiguous {dtype}")
-        if function(*words):
+        words = [
+            one.words if type(one) is Flat else pack(one) for one, pack in zip(arguments, packs, strict=True)
+        ]  # fmt: skip
+        result: int = function(b"".join(words))
+        if result < 0:
             raise RuntimeError(f"{name} failed")
-        return result.value
+        return result
 
     call.code = linked  # type: ignore[attr-defined]  # else it is unloaded
     return call
 
 
-def _whole(stored: bytes) -> tuple[str, bytes]:
-    """Symbol and object code. Raises ValueError when they are not what was stored."""
-    digest, symbol, code = stored.split(b"\n", 2)
-    if hashlib.sha256(symbol + code).hexdigest().encode() != digest:
+def _packing(name: str, kind: str) -> Callable[[Any], bytes]:
+    """From an argument to its words of 8 bytes each."""
+    if kind in _SCALARS:
+        return struct.Struct(_SCALARS[kind][1]).pack
+    dtype = np.dtype(kind.partition("[")[0])
+
+    def pack(array: Array) -> bytes:
+        if array.dtype != dtype or not array.flags.c_contiguous:
+            raise TypeError(f"{name} takes contiguous {dtype}")
+        return Flat(array).words
+
+    return pack
+
+
+def _whole(stored: bytes) -> list[bytes]:
+    """The object files. Raises ValueError when they are not what was stored."""
+    digest, length, rest = stored.split(b"\n", 2)
+    if hashlib.sha256(rest).hexdigest().encode() != digest:
         raise ValueError("damaged")
-    return symbol.decode(), code
+    return [rest[: int(length)], rest[int(length) :]]
 
 
 def _compile(name: str) -> bytes:
-    """The entry as it is stored: a checksum, the symbol, the object code."""
+    """The entry as it is stored: a checksum, the length of the first object file, two object files."""
     from importlib import import_module
 
     import numba
@@ -125,8 +132,28 @@ def _compile(name: str) -> bytes:
     options: Any = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     compiled: Any = numba.njit(f"({', '.join(ENTRIES[name])})", **options)(source)
     (made,) = compiled.overloads.values()
-    symbol, code = made.fndesc.llvm_func_name.encode(), made.library._get_compiled_object()  # noqa: SLF001
-    return b"\n".join([hashlib.sha256(symbol + code).hexdigest().encode(), symbol, code])
+    code = made.library._get_compiled_object()  # noqa: SLF001
+    rest = code + _machine().emit_object(llvm.parse_assembly(_calling(made.fndesc.llvm_func_name, ENTRIES[name])))
+    return b"\n".join([hashlib.sha256(rest).hexdigest().encode(), b"%d" % len(code), rest])
+
+
+def _calling(symbol: str, kinds: tuple[str, ...]) -> str:
+    """LLVM's language for a function that takes its arguments from memory: Python hands over one, not a hundred.
+
+    It returns what the kernel does, or -1 when that fails.
+    """
+    types = ["ptr", "ptr"]
+    for kind in kinds:
+        array = ["ptr", "ptr", "i64", "i64", "ptr", *["i64"] * (2 * (kind.count(",") + 1))]
+        types += [_SCALARS[kind][0]] if kind in _SCALARS else array
+    lines = [f'declare i32 @"{symbol}"({", ".join(types)})', f"define i64 @{_CALL}(ptr %words) {{"]
+    lines += ["%a0 = alloca i64", "%a1 = alloca ptr", "store i64 0, ptr %a0"]
+    for i, one in enumerate(types[2:]):
+        lines += [f"%p{i} = getelementptr i64, ptr %words, i64 {i}", f"%a{i + 2} = load {one}, ptr %p{i}"]
+    given = ", ".join(f"{one} %a{i}" for i, one in enumerate(types))
+    lines += [f'%status = call i32 @"{symbol}"({given})', "%good = icmp eq i32 %status, 0"]
+    lines += ["%result = load i64, ptr %a0", "%told = select i1 %good, i64 %result, i64 -1", "ret i64 %told", "}"]
+    return "\n".join(lines)
 
 
 def _keep(path: Path, content: bytes) -> None:
@@ -148,9 +175,14 @@ def _folder() -> Path:
 
 @cache
 def _linker() -> Any:
+    return llvm.create_lljit_compiler(_machine())
+
+
+def _machine() -> Any:
+    """Made anew for each use, as the linker keeps its own."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    return llvm.create_lljit_compiler(llvm.Target.from_default_triple().create_target_machine(jit=True))
+    return llvm.Target.from_default_triple().create_target_machine(jit=True)
 
 
 @cache
