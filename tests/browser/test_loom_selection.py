@@ -56,7 +56,7 @@ def test_layers_are_selected_by_their_rows_and_edited_alone(page: Page, app: Run
 
 def boxes(page: Page) -> list[tuple[float, ...]]:
     """What the line around the selection goes around: x, y, width, height; x and width in thousandths of the loom."""
-    path = page.locator(".selection .picked").get_attribute("d") or ""
+    path = page.locator(".selection .outline").get_attribute("d") or ""
     return [tuple(map(float, found)) for found in re.findall(r"M(\S+) (\S+)h(\S+)v([^h]+)h", path)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,16 +39,26 @@ def curve_desk(plan: Plan, form: FormView, beside: LoomPicture) -> CurveDesk | N
     parameters = _parameters(form)
     if not parameters or beside.layers < 2:
         return None
-    names = _columns(plan)
-    said: dict[str, Any] = {
+    return lay_desk(beside, _layer_word(plan), parameters, _modules(plan, form, beside), _columns(plan))
+
+
+def lay_desk(
+    beside: LoomPicture,
+    layer: str,
+    parameters: Sequence[Mapping[str, Any]],
+    modules: Sequence[Mapping[str, Any]],
+    names: Mapping[str, Iterable[str]],
+) -> CurveDesk:
+    """``layer``: the word before a layer's number; ``names``: column of the loom -> its tensors' names in a layer."""
+    said = {
         "layers": beside.layers,
-        "layer": _layer_word(plan),
+        "layer": layer,
         "header": HEADER,
         "height": beside.height,
         "first": beside.spots[0],
         "last": beside.spots[-1],
         "parameters": parameters,
-        "modules": _modules(plan, form, beside),
+        "modules": modules,
         "columns": [[one.x, one.width, list(names.get(one.name, ()))[:_ENOUGH]] for one in beside.columns],
     }
     letters = frozenset(line["letter"] for one in parameters for line in one["lines"])
@@ -128,7 +138,7 @@ def _parameters(form: FormView) -> list[dict[str, Any]]:
             line = {"field": knob.field, "letter": letter, "colour": thread(letter) if letter else ""}
             lines.setdefault(parameter.name, []).append(line)
     order = sorted(kinds, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
-    return [_parameter(kinds[name], lines[name]) for name in order]
+    return [drawn(kinds[name], lines[name]) for name in order]
 
 
 def _knobs(form: FormView) -> Sequence[tuple[str, Knob]]:
@@ -136,8 +146,9 @@ def _knobs(form: FormView) -> Sequence[tuple[str, Knob]]:
     return [*of_parents, *(("", knob) for knob in form.shared)]
 
 
-def _parameter(one: Parameter, lines: list[dict[str, str]]) -> dict[str, Any]:
-    """``start`` is where a line begins that nothing sets."""
+def drawn(one: Parameter, lines: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """A parameter and its lines (``field``, ``letter`` and ``colour``). ``start`` is where one begins that nothing
+    sets."""
     start = one.default if isinstance(one.default, (int, float)) else (one.low + one.high) / 2
     return {
         "name": one.name, "low": one.low, "high": one.high, "step": one.step, "min": one.minimum, "max": one.maximum,

@@ -9,14 +9,18 @@ from types import MappingProxyType
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from app.comparing.comparison import Place
+from app.comparing.measures import MEASURES
 from app.recipe.catalogue import METHODS, Parameter
 from app.recipe.findings import Finding
 from app.recipe.form import view
 from app.recipe.knobs import FilterField, Knob
 from app.recipe.schema import ModelRef, Recipe, Rule, Slice, Source
 from app.web.dependencies import TemplatesDep
+from app.web.pages.comparison_view import Numbers
+from app.web.pages.curve_desk import CurveDesk, drawn, lay_desk
 from app.web.pages.job_stages import StageView
-from app.web.pages.pictures import curves, loom, sparkline, stack
+from app.web.pages.pictures import curves, heatmap, loom, sparkline, stack
 from app.web.pages.pictures.method import example
 from app.web.pages.pictures.threads import COLOURS, thread
 from app.web.pages.stack_desk import StackDesk, stack_desk
@@ -39,7 +43,7 @@ def show(request: Request, templates: TemplatesDep) -> HTMLResponse:
         curves=_curves(picture), vectors=[(method, example(method)) for method in METHODS.values()],
         blocks=stack.sample(), stacks=_stack(),
         spark=sparkline.draw([1.0 + 0.3 * sin(index / 4) for index in range(60)]),
-        workers=WorkersPill("1 worker · CPU", "good", 1),
+        workers=WorkersPill("1 worker · CPU", "good", 1), heats=_heats(), numbers=_numbers(), desk=_desk(picture),
     )  # fmt: skip
 
 
@@ -62,6 +66,39 @@ def _curves(picture: loom.LoomPicture) -> curves.CurvePicture | None:
         for index, letter in enumerate("ABC")
     ]
     return curves.draw("weight", lines, picture.spots, picture.height)
+
+
+def _desk(picture: loom.LoomPicture) -> CurveDesk:
+    """The editor of three lines, beside the sample loom."""
+    weight = Parameter("weight", "How much of this parent goes in.", curve=True)
+    lines = [{"field": f"sg-{letter}", "letter": letter, "colour": thread(letter)} for letter in "ABC"]
+    names = {name: [f"{name}_proj.weight"] for name in _COLUMNS}
+    modules = [{"label": name, "filter": f"{name}_proj", "sample": names[name][0]} for name in _COLUMNS]
+    return lay_desk(picture, "layers.", [drawn(weight, lines)], modules, names)
+
+
+def _heats() -> list[tuple[str, heatmap.HeatMap]]:
+    """One way and both ways, with a cell that was chosen, one where nothing was measured, and one that is not there;
+    and one too tall for numbers."""
+    share, cosine = MEASURES["sign_conflict"], MEASURES["cosine_deltas"]
+    places = [(layer, name) for layer in range(6) for name in _COLUMNS[:-1]]
+    told: dict[Place, float | None] = {
+        place: 0.5 + 0.45 * sin(index / 3) for index, place in enumerate(places) if place != (2, "gate")
+    }
+    told |= {(4, "up"): None, (None, "embeddings"): 0.2, (None, "head"): 0.7}
+    both = {place: None if value is None else value * 2 - 1 for place, value in told.items()}
+    tall: dict[Place, float | None] = {(layer, name): layer / 100 for layer in range(80) for name in _COLUMNS[:3]}
+    rows = ["embeddings", *range(6), "head"]
+    return [
+        (share.title, heatmap.lay_out(share, told, rows, _COLUMNS[:-1], (3, "v"))),
+        (cosine.title, heatmap.lay_out(cosine, both, rows, _COLUMNS[:-1])),
+        ("Of many layers", heatmap.lay_out(share, tall, range(80), _COLUMNS[:3])),
+    ]
+
+
+def _numbers() -> Numbers:
+    lines = (("Opposite signs", ("38 %", "12 %")), ("Size of the change", ("0.81 %", "—")))
+    return Numbers("model.layers.3.mlp.up_proj.weight", "576 × 1536, BF16; 64 of its rows were read.", lines)
 
 
 def _stack() -> StackDesk:

@@ -5,7 +5,7 @@ Places across are percents of the drawing's width, so that its letters keep thei
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.comparing.comparison import Comparison, Place
@@ -90,9 +90,22 @@ class HeatMap:
 def draw(comparison: Comparison, measure: Measure, subject: Subject, picked: Place | None = None) -> HeatMap:
     """The heat map of one measure of one subject. ``picked``: the cell whose tensors are shown."""
     values = {place: comparison.value(measure.name, subject, place) for place in comparison.cells}
+    return lay_out(measure, values, comparison.rows, comparison.columns, picked)
+
+
+def lay_out(
+    measure: Measure,
+    values: Mapping[Place, float | None],
+    labels: Sequence[int | str],
+    columns: Sequence[str],
+    picked: Place | None = None,
+) -> HeatMap:
+    """The heat map of these values: None where nothing was measured. ``labels``: the layers' numbers and the names of
+    what lies outside them, in the order a model runs."""
+    layers = [one for one in labels if isinstance(one, int)]
     scale = _scale(measure, [one for one in values.values() if one is not None])
-    pitch = _ROOMY if len(comparison.layers) <= _MOST_ROOMY else _TIGHT
-    width = round(100 / max(1, len(comparison.columns)), 3)
+    pitch = _ROOMY if len(layers) <= _MOST_ROOMY else _TIGHT
+    width = round(100 / max(1, len(columns)), 3)
 
     def cell(place: Place, x: float, y: int, wide: float) -> Cell:
         value = values.get(place)
@@ -106,7 +119,7 @@ def draw(comparison: Comparison, measure: Measure, subject: Subject, picked: Pla
 
     rows: list[Row] = []
     y = HEADER
-    for label in reversed(comparison.rows):
+    for label in reversed(labels):
         wide = isinstance(label, str)
         if rows and wide != rows[-1].wide:
             y += _GAP
@@ -114,12 +127,12 @@ def draw(comparison: Comparison, measure: Measure, subject: Subject, picked: Pla
         if isinstance(label, str):
             cells: tuple[Cell, ...] = (cell((None, label), 0, y, 100 - _SPACE),)
         else:
-            named = enumerate(comparison.columns)
+            named = enumerate(columns)
             cells = tuple(cell((label, name), number * width, y, width - _SPACE) for number, name in named)
-        rows.append(Row(str(label), _short(label, comparison.layers, pitch), y, wide, cells))
+        rows.append(Row(str(label), _short(label, layers, pitch), y, wide, cells))
         y += height
-    columns = tuple((name, round((number + 0.5) * width, 2)) for number, name in enumerate(comparison.columns))
-    return HeatMap(measure, columns, tuple(rows), scale, told(measure, scale.low), told(measure, scale.high), pitch, y)
+    heads = tuple((name, round((number + 0.5) * width, 2)) for number, name in enumerate(columns))
+    return HeatMap(measure, heads, tuple(rows), scale, told(measure, scale.low), told(measure, scale.high), pitch, y)
 
 
 def place_key(place: Place) -> str:
