@@ -45,7 +45,7 @@ def test_a_document_is_opened_edited_and_merged_further(page: Page, app: Running
     expect(strip.locator("[aria-current]")).to_be_focused()
     expect(page.locator("#told")).to_have_text("The form shows crafts.")
     expect(page.locator("#parents h2")).to_have_text(["local:models/python", "local:models/scripture"])
-    expect(page.locator(".legend")).to_contain_text("local:models/scripture")
+    expect(page.locator(".legend")).to_contain_text("scripture")
     page.locator('[name="parent.1.weight"]').fill("0.7, 0.2")
     page.locator('[name="document.name"]').fill("two-crafts")
     expect(yaml(page)).to_contain_text("model: two-crafts")

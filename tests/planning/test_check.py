@@ -164,3 +164,18 @@ def test_what_the_recipe_lacks():
 def test_parents_without_facts_are_left_out():
     assert check(recipe(LINEAR), {}) == ()
     assert check(Recipe("nothing-known"), {}) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "matched"),
+    [("mlp", True), ("o_proj", True), ("layers.77.mlp", True), ("lm_head", True), ("atention", False)],
+)
+def test_a_filter_without_a_match_is_told(text: str, matched: bool):
+    """A number does not count: a stack has layers that no parent has."""
+    setting = f"{{weight: [{{filter: {text}, value: 0}}, {{filter: '*', value: 1}}]}}"
+    remarks = found(LINEAR.replace("{weight: 1}", setting), *pair())
+    assert ("filter-matches-nothing" not in remarks) == matched
+    if not matched:
+        remark = remarks["filter-matches-nothing"]
+        assert (remark.level, remark.where) == ("warning", "weight")
+        assert 'No tensor has "atention" in its name' in remark.text
