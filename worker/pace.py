@@ -9,6 +9,9 @@ from collections.abc import Callable
 WINDOW = 15.0
 """Seconds looked back on: long enough to be steady, short enough to follow a change."""
 
+SETTLED = 0.001
+"""The share that has to be done before the end is foretold."""
+
 
 class Pace:
     """Fed with the bytes done so far. ``rate`` is bytes a second, None until it can be told."""
@@ -37,5 +40,6 @@ class Pace:
         return max(0.0, (after - before) / (last - first)) if last > first else None
 
     def seconds_left(self, done: int, total: int) -> float | None:
+        """None while hardly anything is done: the first tensors are small, and what they take foretells nothing."""
         rate = self.rate
-        return (total - done) / rate if rate and total else None
+        return (total - done) / rate if rate and total and done >= SETTLED * total else None

@@ -6,7 +6,6 @@ import html
 import logging
 import secrets
 from collections.abc import Callable, Coroutine, Iterable
-from http import HTTPStatus
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -28,6 +27,14 @@ _TEXTS = {
     413: ("too-large", "The request is too large.", "Send at most 256 KB."),
     500: ("internal", "Something went wrong on the server.", "Try again; if it stays, look for the id in the log."),
 }
+_TITLES = {
+    404: "Not found",
+    413: "Too large",
+    429: "Too much at once",
+    500: "Something went wrong",
+    503: "Not ready just now",
+}
+"""What a page about a failure is called; any other is a request that cannot be met as it was made."""
 _PLAIN_PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{title} – Weightloom</title>
 <h1>{title}</h1>
@@ -46,9 +53,10 @@ class Failed(Exception):
         super().__init__(f"{status}: " + "; ".join(str(finding) for finding in findings))
 
 
-def not_found(what: str, where: str = "") -> Failed:
-    """404 with a sentence: ``not_found("There is no such job.")``."""
-    return Failed(404, Finding("error", "not-found", where, what, "Check the address, or look in the list of jobs."))
+def not_found(what: str, where: str = "", among: str = "jobs") -> Failed:
+    """404 with a sentence: ``not_found("There is no such job.")``. ``among``: the list that what there is stands in."""
+    fix = f"Check the address, or look in the list of {among}."
+    return Failed(404, Finding("error", "not-found", where, what, fix))
 
 
 def findings_json(findings: Iterable[Finding]) -> list[dict[str, Any]]:
@@ -85,7 +93,7 @@ def error_response(
 def _error_page(
     request: Request, status: int, findings: tuple[Finding, ...], error_id: str | None, headers: dict[str, str] | None
 ) -> HTMLResponse:
-    title = HTTPStatus(status).phrase
+    title = _TITLES.get(status, "That did not work")
     templates: Templates = request.app.state.templates
     name = "partials/_error.html" if wants_partial(request) else "pages/error.html"
     try:

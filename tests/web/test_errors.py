@@ -81,6 +81,16 @@ def test_people_get_a_page(client: TestClient, path: str, status: int, kind: str
     assert missing_headers(answer.headers) == {}
 
 
+@pytest.mark.parametrize(
+    ("path", "title"),
+    [("crash", "Something went wrong"), ("refused", "That did not work"), ("missing", "Not found")],
+)
+def test_the_page_is_called_by_what_happened_in_plain_words(client: TestClient, path: str, title: str) -> None:
+    page = client.get(f"/test/{path}").text
+    assert f"<h1>{title}</h1>" in page
+    assert f"<title>{title}" in page
+
+
 def test_a_finding_is_shown_without_what_could_lie(client: TestClient) -> None:
     told = client.get("/api/test/refused").json()["findings"][0]["text"]
     assert told == "No \ufffd[31msuch\ufffd parent."

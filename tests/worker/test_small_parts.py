@@ -37,6 +37,17 @@ def test_pace_follows_the_last_seconds() -> None:
     assert pace.rate is None
 
 
+def test_pace_foretells_nothing_from_the_first_small_tensors() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    for done in (0, 900):
+        clock.now += 10
+        pace.at(done)
+    assert pace.rate == pytest.approx(90)
+    assert pace.seconds_left(900, 1_000_000) is None
+    assert pace.seconds_left(1000, 1_000_000) == pytest.approx(11_100)
+
+
 def test_pace_when_nothing_moves() -> None:
     clock = Clock()
     pace = Pace(clock)

@@ -45,7 +45,7 @@ def opening(
     if slug:
         ready = preset(slug)
         if ready is None:
-            raise not_found("There is no such recipe.")
+            raise not_found("There is no such recipe.", among="recipes")
         return Opening(ready.text)
     if job_id:
         job = services.jobs.get(job_id)
@@ -55,12 +55,12 @@ def opening(
     if shared_id:
         shared = services.shared.get(shared_id)
         if shared is None:
-            raise not_found("There is no recipe behind this link.")
+            raise not_found("There is no recipe behind this link.", among="recipes")
         return Opening(shared.text, shared.id)
     if draft_id:
         draft = services.drafts.get(draft_id)
         if draft is None:
-            raise not_found("There is no such draft on this server any more.")
+            raise not_found("There is no such draft on this server any more.", among="recipes")
         return Opening(draft.text, draft.forked_from or "", Saved(draft.id, draft.version))
     return Opening(f"merge_method: {method}\n") if method in METHODS else Opening()
 

@@ -138,7 +138,7 @@ def show(
 def find(shared: SharedRecipes, recipe_id: str) -> SharedRecipe:
     found = shared.get(recipe_id)
     if found is None:
-        raise not_found("There is no recipe behind this link.")
+        raise not_found("There is no recipe behind this link.", among="recipes")
     return found
 
 
