@@ -7,10 +7,15 @@ from typing import Any
 
 from app.planning.adapters import about_adapter
 from app.planning.facts import ModelFacts
+from app.planning.strict_json import BadJson, load_object
 
 _CONFIG_KEYS = (
     "model_type", "architectures", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
     "num_key_value_heads", "vocab_size", "max_position_embeddings", "tie_word_embeddings", "dtype", "torch_dtype",
+)  # fmt: skip
+_ADAPTER_KEYS = (
+    "peft_type", "base_model_name_or_path", "task_type", "r", "lora_alpha", "target_modules", "use_dora", "use_rslora",
+    "modules_to_save",
 )  # fmt: skip
 _LONGEST = 200
 
@@ -56,6 +61,15 @@ def config_summary(config: Mapping[str, Any]) -> dict[str, Any]:
     stranger's."""
     told = {key: _of_text_model(config, key) for key in _CONFIG_KEYS}
     return {key: value for key, value in told.items() if _is_plain(value)}
+
+
+def adapter_summary(text: str) -> dict[str, Any]:
+    """The few keys of an ``adapter_config.json`` that people compare; nothing of one that cannot be read."""
+    try:
+        told = load_object(text.encode(errors="replace"), infinite=True)
+    except BadJson:
+        return {}
+    return {key: told[key] for key in _ADAPTER_KEYS if _is_plain(told.get(key))}
 
 
 def _of_text_model(config: Mapping[str, Any], key: str) -> Any:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.hub.client import ModelHit
-from app.planning.adapter_config import is_adapter
+from app.planning.adapter_config import ADAPTER_CONFIG, is_adapter, made_for
 from app.planning.adapters import about_adapter
 from app.planning.facts import ModelFacts, TensorFacts
 from app.planning.layers import module_of, position, read_structure
-from app.web.model_summary import config_summary
+from app.web.model_summary import adapter_summary, config_summary
 from app.web.pages.parent_cards import DTYPE_WORDS, facts_line
 from app.web.rendering import number, short_number
 
@@ -57,6 +57,11 @@ class ModelPage:
         """Whether it is an adapter without a model."""
         return is_adapter(self.facts)
 
+    @property
+    def made_for(self) -> str:
+        """The Hub id of the model that an adapter on its own says it was made for; empty when it tells of none."""
+        return (made_for(self.facts) or "") if self.alone else ""
+
 
 def suggestions(hits: Sequence[ModelHit]) -> tuple[Suggestion, ...]:
     return tuple(Suggestion(hit.id, _about(hit), hit.id.startswith(_LOCAL)) for hit in hits)
@@ -84,11 +89,15 @@ def model_page(facts: ModelFacts, hub: str | None) -> ModelPage:
         line=facts_line(facts),
         adapter=about_adapter(facts),
         address=f"{hub}/{name}" if hub else "",
-        config=tuple((key, _plain(value)) for key, value in config_summary(facts.config).items()),
+        config=tuple((key, _plain(value)) for key, value in _config(facts).items()),
         modules=_modules(facts),
         size=sum(tensor.nbytes for tensor in facts.tensors.values()),
         layers=read_structure(facts).layers,
     )
+
+
+def _config(facts: ModelFacts) -> Mapping[str, object]:
+    return adapter_summary(facts.texts[ADAPTER_CONFIG]) if is_adapter(facts) else config_summary(facts.config)
 
 
 def _plain(value: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from app.recipe.references import is_hub_id, parse_reference
 from app.web.dependencies import JobsDep, LibraryDep, SettingsDep, TemplatesDep
@@ -43,9 +43,12 @@ def suggest(request: Request, templates: TemplatesDep, library: LibraryDep, q: W
 
 @router.get("/models/view")
 def show(
-    request: Request, templates: TemplatesDep, library: LibraryDep, jobs: JobsDep, settings: SettingsDep, ref: Reference
-) -> HTMLResponse:
-    """What is known of a model before its weights are read."""
+    request: Request, templates: TemplatesDep, library: LibraryDep, jobs: JobsDep, settings: SettingsDep,
+    ref: Reference = "",
+) -> Response:  # fmt: skip
+    """What is known of a model before its weights are read. Without a model, the list of models."""
+    if not ref:
+        return RedirectResponse("/models", status_code=303)
     model = parse_reference(ref, "ref")
     facts = library.facts(model)
     page = model_page(facts, settings.hub_endpoint if is_hub_id(model.name) else None)

@@ -38,6 +38,18 @@ def test_the_models_page_names_the_adapter(online: TestClient) -> None:
     assert elements(page, "a", href="/models/view?ref=local%3Ashelf/lora")
 
 
+def test_an_adapters_own_page_says_what_it_is_and_shows_its_settings(online: TestClient) -> None:
+    page = online.get("/models/view", params={"ref": "local:shelf/lora"}).text
+    assert "not a model by itself" in one(page, "main", id="main").text
+    assert {"peft_type", "r", "lora_alpha"} <= {head.text for head in elements(page, "th", scope="row")}
+
+
+def test_an_adapter_whose_settings_cannot_be_read_has_a_page_without_them(online: TestClient, lora: Path) -> None:
+    (lora / "adapter_config.json").write_text("{nothing")
+    page = online.get("/models/view", params={"ref": "local:shelf/lora"}).text
+    assert not elements(page, "section", **{"aria-labelledby": "config"})
+
+
 def test_a_card_keeps_the_reference_and_tells_what_the_adapter_touches(online: TestClient) -> None:
     recipe = f"merge_method: linear\nmodels:\n- {{model: {REF}, parameters: {{weight: 1}}}}\n"
     page = online.post("/build", data={"action": "add", "add": REF}).text

@@ -55,12 +55,17 @@ def test_a_models_page_tells_what_it_is_made_of(online: TestClient, hub: StandIn
     assert "apache-2.0" in page
 
 
-@pytest.mark.parametrize("ref", ["loom/nobody", "local:shelf/../../etc", "http://x/y", ""])
+@pytest.mark.parametrize("ref", ["loom/nobody", "local:shelf/../../etc", "http://x/y"])
 def test_a_model_that_is_not_there_is_an_error_page(online: TestClient, ref: str) -> None:
     answer = online.get("/models/view", params={"ref": ref})
     assert answer.status_code == 422
     assert one(answer.text, "main", id="main")
     assert elements(answer.text, "li", **{"class": "finding error"})
+
+
+def test_an_address_without_a_model_leads_to_the_list(online: TestClient) -> None:
+    answer = online.get("/models/view", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/models")
 
 
 def test_the_ready_recipes_are_all_there(client: TestClient) -> None:
