@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +110,7 @@ class ModelFacts:
     remarks: tuple[Finding, ...] = ()
     folded: Folded | None = None
 
-    @property
+    @cached_property
     def parameters(self) -> int:
         return sum(tensor.elements * tensor.alike for tensor in self.tensors.values())
 
@@ -117,7 +118,7 @@ class ModelFacts:
     def weight_files(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(file for tensor in self.tensors.values() for file in tensor.files))
 
-    @property
+    @cached_property
     def dtypes(self) -> tuple[str, ...]:
         """The dtypes of its tensors, most elements first."""
         count: dict[str, int] = {}

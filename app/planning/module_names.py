@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 EMBEDDINGS = "embeddings"
 FINAL_NORM = "final norm"
 HEAD = "head"
@@ -28,6 +30,7 @@ _IN_MLP = {"up": ("intermediate.dense",), "down": ("output.dense", "wo", "c_proj
 _SHORT = {word: short for short, words in _ANYWHERE.items() for word in words}
 
 
+@lru_cache(maxsize=4096)  # layers are alike, so these are few and asked for again and again
 def inside_layer(suffix: str) -> str:
     """The short name for what follows the layer's number (``self_attn.q_proj.weight`` -> ``q``)."""
     words = _words(suffix)
@@ -37,6 +40,7 @@ def inside_layer(suffix: str) -> str:
     return _role(words) + (_SHORT.get(last) or _by_surroundings(words) or last)
 
 
+@lru_cache(maxsize=4096)
 def outside_layers(name: str) -> str:
     """``embeddings``, ``head``, ``final norm``, or the module's own name."""
     words = _words(name)

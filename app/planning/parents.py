@@ -48,10 +48,18 @@ class Parents:
         return {parent: len(self.facts) + number for number, parent in enumerate(adapted)}
 
     def index(self, ref: ModelRef) -> int:
-        return self.refs.index(ref)
+        return self._indices[ref]
 
     def name(self, parent: int) -> str:
-        return str(self.refs[parent])
+        return self._names[parent]
+
+    @cached_property
+    def _indices(self) -> dict[ModelRef, int]:
+        return {ref: parent for parent, ref in enumerate(self.refs)}
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(map(str, self.refs))
 
     @cached_property
     def structures(self) -> tuple[Structure, ...]:

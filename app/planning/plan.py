@@ -108,7 +108,7 @@ class Step:
     @property
     def alike(self) -> int:
         """How many steps it stands for: more than itself only in a check, where experts are folded."""
-        return self.every_input[0].tensor.alike
+        return (self.base or self.inputs[0]).tensor.alike
 
     @property
     def read(self) -> Iterator[Input]:

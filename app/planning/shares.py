@@ -157,9 +157,13 @@ def _number(values: Values, name: str, default: float) -> float:
 def _structure(plan: Plan) -> Structure:
     """The layers of a parent whose weights go in and whose layers are called as the result's."""
     stacks = {position(step.name).prefix for step in plan.steps() if step.layer is not None}
-    used = dict.fromkeys(one.parent for step in plan.steps() for one in step.read)
-    found = [read_structure(plan.parents[parent]) for parent in used]
-    return next((one for one in found if one.main in stacks), found[0] if found else read_structure(plan.parents[0]))
+    found: dict[int, Structure] = {}
+    for parent in (one.parent for step in plan.steps() for one in step.read):
+        if parent not in found:
+            found[parent] = read_structure(plan.parents[parent])
+            if found[parent].main in stacks:
+                return found[parent]
+    return next(iter(found.values()), None) or read_structure(plan.parents[0])
 
 
 def _place(step: Step, structure: Structure) -> tuple[int | None, str]:

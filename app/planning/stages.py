@@ -69,10 +69,12 @@ class Stages:
         def own(one: Input) -> Input:
             return self._input(one, document)
 
-        steps = tuple(
-            replace(step, inputs=tuple(map(own, step.inputs)), base=own(step.base) if step.base else None)
-            for step in document.steps
-        )
+        steps = document.steps
+        if document.alignments or document.parents.refs != self.parents.refs:  # else all is as it should be
+            steps = tuple(
+                replace(step, inputs=tuple(map(own, step.inputs)), base=own(step.base) if step.base else None)
+                for step in steps
+            )
         alignments = tuple(
             replace(
                 one, parent=self._parent(one.parent, document), tensor=self._laid_out(one.tensor, document),
