@@ -37,7 +37,8 @@ _LISTED = (
     Measure(
         "sign_conflict", "Opposite signs",
         "How much of the changes, weighted by their size, lies where two models move a weight in opposite directions. "
-        "Two changes that have nothing to do with each other come to a half, or less where they leave weights alone.",
+        "Two changes that have nothing to do with each other come to a half, three to three quarters; less where they "
+        "leave weights alone.",
         "pair", True, "percent",
     ),
     Measure(

@@ -85,6 +85,17 @@ class ComparisonPage:
     notes: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
 
+    @property
+    def form_address(self) -> str:
+        """The form with the same models in it."""
+        models = [("model", one.name) for one in self.parents if one.letter]
+        return "/compare?" + urlencode([*models, *(("base", one.name) for one in self.parents if not one.letter)])
+
+    @property
+    def has_blanks(self) -> bool:
+        """Whether there are cells without a number, for the eye: nothing changed there."""
+        return any(one.key and not one.colour for row in self.picture.rows for one in row.cells)
+
 
 def comparison_page(
     job: Job, comparison: Comparison, found: Sequence[Suggestion], *, measure: str = "", of: str = "", at: str = ""
@@ -151,8 +162,9 @@ def _parents(comparison: Comparison) -> list[Parent]:
 
 
 def _cell(comparison: Comparison, place: Place) -> CellView:
+    """The numbers of its tensors. With two models the pair says it all: there is no column of all together."""
     inside = comparison.cells[place]
-    every = comparison.subjects
+    every = [one for one in comparison.subjects if one or len(comparison.models) > 2]
     tables = [_numbers(comparison, every, (one,), one.name, _about(one)) for one in inside[:MOST_TABLES]]
     if len(inside) > 1:
         tables.insert(0, _numbers(comparison, every, inside, "Together", f"{len(inside)} tensors"))

@@ -128,6 +128,24 @@ def test_heat_maps_and_their_table(client: TestClient, database: Sessions, setti
     assert "of=B-C" in client.get(unescape(pair)).text
 
 
+def test_the_same_models_can_be_compared_again(client: TestClient, database: Sessions, settings: Settings) -> None:
+    job = finished_comparison(database, settings, comparison())
+    page = client.get(f"/compare/{job.id}").text
+    again = next(link for link in elements(page, "a") if link.text == "Compare again").attributes["href"]
+    form = client.get(unescape(again)).text
+    assert [one(form, "input", name=f"model.{index}").attributes["value"] for index in range(3)] == [
+        "a/base", "a/A", "a/B",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("norms", "told"), [((0.01, 0.01), False), ((0.0, 0.0), True)])
+def test_cells_without_a_number_are_explained(
+    client: TestClient, database: Sessions, settings: Settings, norms: tuple[float, float], told: bool
+) -> None:
+    job = finished_comparison(database, settings, comparison(norms=norms))
+    assert ("Dotted cells have no number" in client.get(f"/compare/{job.id}").text) is told
+
+
 def test_a_cell_shows_its_tensors(client: TestClient, database: Sessions, settings: Settings) -> None:
     job = finished_comparison(database, settings, comparison(norms=(0.01, 0.05)))
     address = f"/compare/{job.id}?measure=delta_norm&of=B&at=3.up"
@@ -135,8 +153,8 @@ def test_a_cell_shows_its_tensors(client: TestClient, database: Sessions, settin
     cell = one(page, "section", id="cell")
     assert "Layer 3, up" in cell.text
     assert "model.layers.3.mlp.up_proj.weight" in cell.text
-    assert "measureAll togetherABA – B" in cell.text
-    assert "Size of the change3.6 %1.0 %5.0 %" in cell.text
+    assert "measureABA – B" in cell.text
+    assert "Size of the change1.0 %5.0 %" in cell.text
     for at in ("99.up", "3.nothing", "<script>", "-.embeddings"):
         assert client.get(f"/compare/{job.id}", params={"at": at}).status_code == 200
 
