@@ -18,7 +18,7 @@ def act(recipe: Recipe, action: str) -> Recipe:
     """
     verb, _, argument = action.partition(":")
     if recipe.stages:
-        raise refuse("several-documents", "", "This recipe has several documents.", "Change its models in the YAML.")
+        raise refuse("several-documents", "", "This recipe has several documents.", "Open one of them first.")
     if verb == "add":
         return add(recipe, parse_reference(argument))
     if verb == "base" and not argument:
@@ -46,7 +46,7 @@ def new_source(recipe: Recipe, model: ModelRef) -> Source:
 def add(recipe: Recipe, model: ModelRef) -> Recipe:
     """The recipe with one more parent; the first one of a method that needs a base becomes the base."""
     if recipe.modules:
-        raise refuse("made-of-modules", "", "This recipe merges the parts of models apart.", "Add it in the YAML.")
+        raise refuse("made-of-modules", "", "This recipe merges the parts of models apart.", "Open a part first.")
     if model in recipe.parents():
         raise refuse("already-there", str(model), f"{model} is already part of this merge.", "Pick another model.")
     if recipe.slices:

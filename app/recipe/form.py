@@ -1,7 +1,8 @@
 """The recipe as a form and back: the fields a page shows, and what an edit of them makes of the recipe.
 
 The form covers what most merges need: parents, base, method, parameters, and the blocks of a stack (``stack_form``).
-What it does not show (modules, switches set by filters, the tokenizer block) stays in the recipe untouched.
+What it does not show (switches set by filters, the tokenizer block) stays in the recipe untouched; of several
+documents and modules it is given one at a time (``sections``).
 
 Field names: ``method``, ``name``, ``dtype``, ``seed``, ``base`` (index of the base among the parents, or empty),
 ``parent.0`` (a reference), ``parent.0.weight`` and ``shared.t`` (a number or a comma-separated curve). The same for
@@ -45,11 +46,9 @@ class FormView:
     shared: tuple[Knob, ...]
     takes_more: bool
     stacked: bool
-    """Made of slices, modules or several documents: the parents are shown, their layers are not edited here."""
-    stages: tuple[str, ...] = ()
-    """What the earlier of several documents are called."""
-    yaml_only: bool = False
-    """Made of modules or several documents: nothing but the method's own settings is edited here."""
+    """Made of slices, modules or several documents: the parents have no values of their own here."""
+    whole: bool = False
+    """Modules or several documents, shown together: they are edited one by one (``sections``)."""
 
 
 def view(recipe: Recipe, order: Sequence[str] = ()) -> FormView:
@@ -88,10 +87,9 @@ def view(recipe: Recipe, order: Sequence[str] = ()) -> FormView:
         for parameter in method.parameters
         if parameter.scope == "tensor"
     )
-    stages = tuple(stage.name or "" for stage in recipe.stages)
-    yaml_only = bool(recipe.modules or recipe.stages)
-    takes_more = not yaml_only and (bool(recipe.slices) or most is None or count < most)
-    return FormView(method, tuple(parents), shared, takes_more, stacked, stages, yaml_only)
+    whole = bool(recipe.modules or recipe.stages)
+    takes_more = not whole and (bool(recipe.slices) or most is None or count < most)
+    return FormView(method, tuple(parents), shared, takes_more, stacked, whole)
 
 
 def _in_order(recipe: Recipe, order: Sequence[str]) -> list[tuple[int, ModelRef]]:

@@ -92,7 +92,7 @@ def test_the_form_shows_all_models_and_keeps_all_documents() -> None:
     recipe = read(linear("o/a", "o/b", name="soup"), linear("soup", "o/c"))
     form = view(recipe)
     assert [str(parent.model) for parent in form.parents] == ["o/c", "o/a", "o/b"]
-    assert form.stages == ("soup",)
+    assert form.whole
     assert not form.takes_more
     fields = {f"parent.{parent.index}": str(parent.model) for parent in form.parents}
     fields |= {knob.field: knob.text for knob in form.shared}

@@ -85,7 +85,7 @@ def test_every_published_recipe_is_open_to_the_form_and_none_loses_a_key(path: P
         part = alone(recipe, section)
         assert not part.modules and not part.stages
         shown = form.view(part)
-        assert not shown.yaml_only
+        assert not shown.whole
         fields = fields_of(shown, part) | {"document.name": recipe.documents[section.document].name or ""}
         fields["name"] = recipe.name or ""
         for block in view_blocks(part):

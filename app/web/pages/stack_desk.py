@@ -26,7 +26,7 @@ _MOST_BLOCKS, _MOST_SOURCES = 64, 200
 _SKETCH = 16
 """Layers of the model in a pattern's small picture."""
 
-State = Literal["none", "modules", "models", "long", "blocks"]
+State = Literal["none", "models", "long", "blocks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +164,6 @@ def told(action: str, recipe: Recipe) -> str:
 
 
 def _state(recipe: Recipe) -> State:
-    if recipe.modules or recipe.stages:
-        return "modules"
     if recipe.slices:
         too_many = len(recipe.slices) > _MOST_BLOCKS or sum(1 for _ in recipe.sources()) > _MOST_SOURCES
         return "long" if too_many else "blocks"
