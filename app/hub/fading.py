@@ -12,11 +12,13 @@ T = TypeVar("T")
 
 
 class Fading(Generic[T]):
-    """Keeps the ``most`` recently used answers, each for ``seconds``. Failures are not kept. Usable from threads."""
+    """Keeps the recently used answers, each for ``seconds``, whose sizes by ``size`` add up to ``most``; without it, so
+    many of them. The newest is kept whatever its size, failures are not. Usable from threads."""
 
-    def __init__(self, seconds: float, most: int) -> None:
-        self._seconds, self._most = seconds, most
+    def __init__(self, seconds: float, most: int, size: Callable[[T], int] = lambda _: 1) -> None:
+        self._seconds, self._most, self._size = seconds, most, size
         self._kept: OrderedDict[Hashable, tuple[float, T]] = OrderedDict()
+        self._held = 0
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
@@ -27,8 +29,10 @@ class Fading(Generic[T]):
                 return self._kept[key][1]
         value = make()
         with self._lock:
+            if key in self._kept:
+                self._held -= self._size(self._kept.pop(key)[1])
             self._kept[key] = (time.monotonic() + self._seconds, value)
-            self._kept.move_to_end(key)
-            while len(self._kept) > self._most:
-                self._kept.popitem(last=False)
+            self._held += self._size(value)
+            while self._held > self._most and len(self._kept) > 1:
+                self._held -= self._size(self._kept.popitem(last=False)[1][1])
         return value

@@ -35,6 +35,10 @@ from app.recipe.schema import ModelRef
 ASK_AGAIN = 60.0
 """Seconds after which the Hub is asked again what a branch stands for and whether a token may see it."""
 _FOREVER = 30 * 24 * 3600.0
+_MOST_KEPT = 150_000_000
+"""Bytes of headers and small texts kept: hundreds of dense models, or twenty mixtures of 128 experts."""
+_A_MODEL, _A_TENSOR = 50_000, 400
+"""Bytes that a model's config takes, and one tensor's facts with its name and its place in the dicts."""
 _ADDRESS = re.compile(r"https?://[^/]+/([\w.-]+/[\w.-]+)", re.ASCII)
 Reader = Callable[[ModelFiles], Contents]
 """Reads what is known of a model, or of an adapter."""
@@ -63,7 +67,7 @@ class Library:
     ) -> None:
         self.hub, self.roots, self._folder, self._offline = hub, roots, folder, offline
         self._infos: Fading[RepoInfo] = Fading(ASK_AGAIN, most=512)
-        self._contents: Fading[Contents] = Fading(_FOREVER, most=64)
+        self._contents: Fading[Contents] = Fading(_FOREVER, most=_MOST_KEPT, size=_held)
         self._local_ids: Fading[tuple[FileFacts, ...]] = Fading(_FOREVER, most=64)
         self._tokenizers: Fading[str] = Fading(ASK_AGAIN * 10, most=8)
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="headers")
@@ -249,6 +253,11 @@ class Library:
             return cached
         HubFiles(hub, info, token, self._pool).check_access()
         return info
+
+
+def _held(contents: Contents) -> int:
+    """About how many bytes it takes to keep."""
+    return _A_MODEL + _A_TENSOR * len(contents.tensors) + sum(map(len, contents.texts.values()))
 
 
 def _out_of_reach(refused: Refused) -> bool:

@@ -11,6 +11,8 @@ import json
 import math
 import struct
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from sys import intern
 from typing import Any
 
 from app.planning.facts import DTYPE_BYTES, TensorFacts
@@ -66,7 +68,7 @@ def parse_header(raw: bytes, file: str, file_size: int) -> dict[str, TensorFacts
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _bad(file, "has a __metadata__ that is not a set of texts")
     _check_text([*metadata, *metadata.values(), *entries], file)
-    tensors = {name: _tensor(name, entry, file, 8 + length) for name, entry in entries.items()}
+    tensors = {intern(name): _tensor(intern(name), entry, file, 8 + length) for name, entry in entries.items()}
     _check_coverage(tensors, file, 8 + length, file_size)
     return tensors
 
@@ -157,7 +159,13 @@ def _tensor(name: str, entry: Any, file: str, start: int) -> TensorFacts:
             file,
             f"gives tensor {shown} {offsets[1] - offsets[0]} bytes, but {dtype} {short(shape)} takes {need}",
         )
-    return TensorFacts(name, dtype, tuple(shape), file, start + offsets[0], start + offsets[1])
+    return TensorFacts(name, intern(dtype), _kept(tuple(shape)), file, start + offsets[0], start + offsets[1])
+
+
+@lru_cache(maxsize=4096)
+def _kept(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Equal shapes as one object: a model has a dozen of them, and names and shapes are most of what is kept of it."""
+    return shape
 
 
 def _sizes(value: Any) -> bool:

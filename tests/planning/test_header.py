@@ -147,3 +147,13 @@ def test_changed_values_are_never_accepted_where_the_library_refuses(tensors: di
     changed = struct.pack("<Q", len(text)) + text + content[8 + length :]
     if we_accept(changed):
         assert library_accepts(changed)
+
+
+def test_models_of_one_family_share_names_and_shapes():
+    header, _ = write_header([(f"layers.{i}.weight", "BF16", (4096, 14336 + i % 2)) for i in range(4)], {})
+    size = len(header) + sum(2 * 4096 * (14336 + i % 2) for i in range(4))
+    one, other = (parse_header(header, file, size) for file in ("one.safetensors", "other.safetensors"))
+    for key, mine, theirs in zip(one, one.values(), other.values(), strict=True):
+        assert key is mine.name is theirs.name
+        assert mine.shape is theirs.shape
+    assert len({id(tensor.shape) for tensor in one.values()}) == 2
