@@ -8,21 +8,26 @@ from types import MappingProxyType
 
 from app.recipe.catalogue import METHODS
 from app.recipe.findings import refuse
-from app.recipe.schema import ModelRef, Parameters, Recipe, Slice, Source
+from app.recipe.schema import EMPTY, ModelRef, Parameters, Recipe, Rule, Slice, Source
 
+_EVERY = 4
+_SILENCE: Parameters = MappingProxyType({"scale": (Rule(0.0, "o_proj"), Rule(0.0, "down_proj"))})
+"""What attention and MLP write, as most models call it."""
 Range = tuple[int, int, int]
 """Which of the chosen parents, the first layer, the end (exclusive)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """``blocks``: what it makes of a number of layers, the lowest block first. ``parents``: how many it takes."""
+    """``blocks``: what it makes of a number of layers, the lowest block first. ``parents``: how many it takes.
+    ``silent``: every second block adds nothing before it is trained, since what it writes is scaled by 0."""
 
     name: str
     title: str
     sentence: str
     blocks: Callable[[int], list[Range]]
     parents: int = 1
+    silent: bool = False
 
 
 def _double(count: int) -> list[Range]:
@@ -43,6 +48,12 @@ def _windows(count: int, parents: int = 1) -> list[Range]:
     return [*blocks[:-1], (blocks[-1][0], blocks[-1][1], count)]
 
 
+def _expand(count: int) -> list[Range]:
+    """Behind every fourth layer a copy of it: 32 layers become 40 (LLaMA Pro, arXiv 2401.02415)."""
+    ends = [*range(_EVERY, count, _EVERY), count]
+    return [block for end in ends for block in ((0, (end - 1) // _EVERY * _EVERY, end), (0, end - 1, end))]
+
+
 PATTERNS: Mapping[str, Pattern] = MappingProxyType(
     {
         one.name: one
@@ -51,6 +62,10 @@ PATTERNS: Mapping[str, Pattern] = MappingProxyType(
             Pattern(
                 "upscale", "Depth up-scaling",
                 "Two copies that overlap in the middle, half as deep again. Known from SOLAR.", _upscale,
+            ),
+            Pattern(
+                "expand", "Block expansion", "Behind every fourth layer a copy that adds nothing until it is trained. "
+                "Known from LLaMA Pro.", _expand, silent=True,
             ),
             Pattern(
                 "windows", "Sliding windows", "Short runs of layers, each half over the one below, as in 120B "
@@ -79,8 +94,10 @@ def fill(recipe: Recipe, name: str, parents: Sequence[tuple[ModelRef, int]]) -> 
     count = min(layers for _, layers in chosen)
     if count < 1:
         raise refuse("no-layers", str(chosen[0][0]), f"{chosen[0][0]} has no layers to stack.", "Choose another model.")
-    sources = (Source(chosen[which][0], (first, end)) for which, first, end in pattern.blocks(count))
-    slices = tuple(Slice((source,)) for source in sources)
+    slices = tuple(
+        Slice((Source(chosen[which][0], (first, end), _SILENCE if pattern.silent and turn % 2 else EMPTY),))
+        for turn, (which, first, end) in enumerate(pattern.blocks(count))
+    )
     used = {model for model, _ in chosen}
     return replace(
         recipe,

@@ -253,6 +253,7 @@ def test_values_of_the_only_block_go_over_to_the_recipe() -> None:
     [
         ("double", 30, [(0, 30), (0, 30)]),
         ("upscale", 32, [(0, 24), (8, 32)]),
+        ("expand", 10, [(0, 4), (3, 4), (4, 8), (7, 8), (8, 10), (9, 10)]),
         ("windows", 80, [(start, start + 20) for start in range(0, 70, 10)]),
         ("interleave", 32, [(start, start + 8) for start in range(0, 28, 4)]),
     ],
@@ -264,6 +265,16 @@ def test_patterns_as_published(name: str, count: int, blocks: list[tuple[int, in
     assert {one[0] for one in ranges(filled)} == turns
     assert filled.base_model is None
     assert read_recipe(write_recipe(filled)).recipe == filled
+
+
+def test_the_copies_of_a_block_expansion_write_nothing() -> None:
+    filled = act(parse(TIES), "pattern:expand:0:0", dict.fromkeys(LAYERS, 32))
+    copies = [bool(piece.sources[0].parameters) for piece in filled.slices]
+    assert copies == [False, True] * 8
+    assert sum(piece.sources[0].layers[1] - piece.sources[0].layers[0] for piece in filled.slices) == 40  # type: ignore[index]
+    scope = filled.slices[1].sources[0].parameters
+    for tensor, scale in (("self_attn.o_proj", 0), ("mlp.down_proj", 0), ("mlp.up_proj", None)):
+        assert resolve((scope,), "scale", f"model.layers.3.{tensor}.weight", 0) == scale
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 30, 126])
