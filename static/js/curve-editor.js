@@ -12,8 +12,6 @@ const chosen = { parameter: "", line: "" };
 const clamp = (value, low, high) => Math.min(Math.max(value, low ?? -Infinity), high ?? Infinity);
 
 customElements.define("curve-editor", class extends HTMLElement {
-  static observedAttributes = ["data-desk"];
-
   connectedCallback() {
     this.fields = new CurveFields(this);
     this.parameters = this.querySelector("select");
@@ -28,10 +26,6 @@ customElements.define("curve-editor", class extends HTMLElement {
   disconnectedCallback() {
     this.stop.abort();
     this.observer.disconnect();
-  }
-
-  attributeChangedCallback() {
-    if (this.drawing) this.show();
   }
 
   listen(on) {

@@ -137,12 +137,12 @@ class BuildPage:
     @property
     def blend_text(self) -> str:
         if self.broken:
-            return "What is wrong is told at the right. Change it under YAML, or import another recipe."
+            return "What is wrong is told under “Before you run”. Change it under YAML, or import another recipe."
         if self.waiting:
             return (
                 "Names, shapes and sizes of every tensor, a few megabytes at most. The loom appears when they are in."
             )
-        return "What is missing is told at the right. The loom appears as soon as the recipe and its models fit."
+        return "What is missing is told under “Before you run”. The loom appears as soon as recipe and models fit."
 
 
 def build_page(

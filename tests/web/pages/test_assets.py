@@ -46,16 +46,16 @@ def test_every_icon_that_is_used_is_in_the_sprite() -> None:
 
 def files_of(page: str, *closed: str) -> dict[str, int]:
     """Our own style sheets and scripts that a page can come to load, by name: size in bytes. Scripts that others import
-    and those that are loaded with an element (``data-script``) count; vendored files do not, nor do elements in panels
-    that stay ``closed`` or that wait to be used (``data-awaits``): those scripts are loaded when somebody opens
+    and what is loaded with an element (``data-script``, ``data-style``) count; vendored files do not, nor do those of
+    elements in panels that stay ``closed`` or that wait to be used (``data-awaits``): they come when somebody opens
     them."""
     asked = [link.attributes["href"] for link in elements(page, "link") if link.attributes.get("rel") == "stylesheet"]
     asked += [one.attributes["src"] for one in elements(page, "script") if "/js/" in one.attributes["src"]]
     asked += [
-        one.attributes["data-script"]
+        one.attributes[name]
         for one in elements(page)
-        if {"data-script", "data-awaits"} & one.attributes.keys() == {"data-script"}
-        and not set(closed) & set(one.inside)
+        for name in ("data-script", "data-style")
+        if name in one.attributes and "data-awaits" not in one.attributes and not set(closed) & set(one.inside)
     ]
     sizes = {}
     while asked:
@@ -109,6 +109,7 @@ def test_a_stack_with_a_curve_loads_the_editor_of_the_view_that_is_open(online: 
     for closed in ("panel-blend", "panel-stack"):
         scripts = {name: size for name, size in files_of(page, closed).items() if name.endswith(".js")}
         assert sum(scripts.values()) <= 40 * KIB, scripts
+    assert_small(files_of(page, "panel-blend"))
 
 
 def test_the_first_page_stays_small(client: TestClient) -> None:

@@ -42,8 +42,8 @@ def test_every_macro_is_shown(client: TestClient) -> None:
 @pytest.mark.parametrize(
     "state",
     [
-        "picked", "outline", "nothing", "finding error", "finding fine", "stage ahead", "live", "pill bad", "danger", "unwoven",
-        "joint jump", "drop-here", "selection", "option-card", "options-note", "suggestion", "h9", "d8",
+        "picked", "outline", "nothing", "finding error", "finding fine", "stage ahead", "live", "pill bad", "danger",
+        "unwoven", "joint jump", "drop-here", "selection", "option-card", "options-note", "suggestion", "h9", "d8",
     ],
 )  # fmt: skip
 def test_states_that_are_rare_elsewhere_are_there(client: TestClient, state: str) -> None:
