@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from app.comparing.comparison import Comparison
+from app.comparing.measures import value
 from app.comparing.opposition import Opposition, oppositions
 from app.comparing.recipe_edits import (
     parents_of,
@@ -61,7 +62,8 @@ def suggest(comparison: Comparison, recipe: Recipe | None = None) -> tuple[Sugge
     modules get words only."""
     desk = _Desk(comparison, recipe)
     return (
-        *desk.strangers(), *desk.nothing_new(), *desk.twins(), *desk.unequal(), *desk.rarely_meet(), *desk.opposed(),
+        *desk.unrelated(), *desk.strangers(), *desk.nothing_new(), *desk.twins(), *desk.unequal(), *desk.rarely_meet(),
+        *desk.opposed(),
     )  # fmt: skip
 
 
@@ -76,6 +78,17 @@ class _Desk:
             self._parents = parents_of(comparison, self._recipe)
         changed = range(len(comparison.models)) if comparison.base is not None else ()
         self._norms = [comparison.overall("delta_norm", (one,)) or 0.0 for one in changed]
+
+    def unrelated(self) -> Iterator[Suggestion]:
+        """Without a base: matrices so far apart that nothing is shared. Vectors are left out, norms of unrelated models
+        are all near 1."""
+        matrices = [one for one in self._told.tensors if len(one.shape) > 1]
+        for one, other in pairs(len(self._told.models)) if matrices and self._told.base is None else ():
+            apart = value("difference", matrices, (one, other))
+            if apart is not None and apart >= STRANGER:
+                text = f"The matrices of {self._told.letter(one)} and {self._told.letter(other)} differ by "
+                text += f"{percent(apart)} of their size: unrelated weights. Averaged, they are noise."
+                yield Suggestion("unrelated", text)
 
     def strangers(self) -> Iterator[Suggestion]:
         """Changes that are no changes of this base."""

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -54,6 +55,16 @@ def test_a_stranger_is_left_out() -> None:
     assert one.recipe is not None
     assert [str(source.model) for source in one.recipe.models] == ["a/A", "a/B"]
     assert only(suggest(comparison(norms=(1.4,))), "stranger").recipe is None
+
+
+def test_without_a_base_unrelated_weights_are_told_by_their_matrices() -> None:
+    near = comparison(base=None)
+    far = replace(near, tensors=tuple(replace(one, products=(0.0,), apart=(2.0,)) for one in near.tensors))
+    one = only(suggest(far), "unrelated")
+    assert "A and B differ by 141 % of their size" in one.text
+    assert one.recipe is None
+    norms = tuple(replace(one, shape=(1000,)) for one in far.tensors)
+    assert suggest(replace(far, tensors=norms)) == ()
 
 
 def test_a_copy_of_the_base_adds_nothing() -> None:

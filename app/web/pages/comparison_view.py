@@ -201,7 +201,10 @@ def _notes(comparison: Comparison) -> list[str]:
             f"mixture, {TENSORS_IN_A_CELL} stand for all. An effective rank is that of the sampled rows: it cannot "
             "exceed their number."
         )
-    if comparison.base is not None and len(comparison.models) > 1:
+    if comparison.base is None:
+        notes.append("No base was named, so only the weights are compared. With it, Compare again also tells what each "
+                     "model learnt: directions, signs and sizes of the changes.")  # fmt: skip
+    elif len(comparison.models) > 1:
         notes.append(f"Largest changes: the largest {top} of each model's, so {top} overlap is what chance gives.")
     if comparison.left_out_count:
         count = comparison.left_out_count
