@@ -56,5 +56,6 @@ def read_wanted(models: list[str], base: str | None, *, full: bool = False, top:
                 "Merge the adapter into the model first (passthrough), and compare the result.",
             )
     if not 0 < top < 1:
-        raise refuse("bad-top", "top", "The share of the largest changes lies between 0 and 1.", "0.2 is usual.")
+        raise refuse("bad-top", "top", "The share of the largest changes lies between 0 and 1, that is 100 %.",
+                     "0.2 is usual, 20 %.")  # fmt: skip
     return Wanted(listed, origin, full, top)

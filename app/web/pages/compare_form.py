@@ -37,7 +37,8 @@ class Row:
 @dataclass(frozen=True)
 class CompareForm:
     """``names``: the models as typed; ``base``: the index of one of them, or None. ``recipe``: the YAML that came along
-    from the builder; ``key`` makes two clicks one job."""
+    from the builder; ``key`` makes two clicks one job. ``typed``: what could not be added, to be put right;
+    ``adding``: whether the next thing to do is to add a model, for the keyboard."""
 
     names: tuple[str, ...] = ()
     base: int | None = None
@@ -46,6 +47,8 @@ class CompareForm:
     recipe: str = ""
     key: str = ""
     problems: tuple[Finding, ...] = ()
+    typed: str = ""
+    adding: bool = False
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -146,11 +149,11 @@ def _with(form: CompareForm, typed: str) -> CompareForm:
     try:
         name = str(typed_reference(typed))
     except Refused as problem:
-        return replace(form, problems=problem.findings)
+        return replace(form, problems=problem.findings, typed=typed, adding=True)
     if name in form.names:
         there = Finding("error", "model-twice", name, f"{name} is there already.", "Pick another model.")
-        return replace(form, problems=(there,))
-    return replace(form, names=(*form.names, name))
+        return replace(form, problems=(there,), adding=True)
+    return replace(form, names=(*form.names, name), adding=True)
 
 
 def _without(form: CompareForm, index: int) -> CompareForm:

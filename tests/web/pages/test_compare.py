@@ -46,7 +46,9 @@ def test_choosing_models_and_comparing_them(online: TestClient, store: Store) ->
     assert not elements(page, "button", value="compare")
     for name in ("loom/code", "loom/prose", "local:shelf/one", "loom/base"):
         page = press(online, page, action="add", add=name)
+        assert "autofocus" in one(page, "input", id="add-model").attributes
     page = press(online, page, action="remove:2")
+    assert "autofocus" not in one(page, "input", id="add-model").attributes
     page = press(online, page, action="add", base="2")
     assert names(page) == ["loom/code", "loom/prose", "loom/base"]
     assert form_of(page, "compare")["base"] == "2"
@@ -72,6 +74,7 @@ def test_what_is_refused_comes_back_with_everything_in_place(online: TestClient,
     page = online.get("/compare?model=loom/code&base=loom/base").text
     assert names(page) == ["loom/base", "loom/code"]
     page = press(online, page, 422, action="add", add="not a model")
+    assert one(page, "input", id="add-model").attributes["value"] == "not a model"
     page = press(online, page, 422, action="add", add="loom/code")
     assert "is there already" in page
     page = press(online, page, 422, action="compare", top="500")
@@ -144,6 +147,11 @@ def test_cells_without_a_number_are_explained(
 ) -> None:
     job = finished_comparison(database, settings, comparison(norms=norms))
     assert ("Dotted cells have no number" in client.get(f"/compare/{job.id}").text) is told
+
+
+def test_what_a_base_would_add_is_said(client: TestClient, database: Sessions, settings: Settings) -> None:
+    job = finished_comparison(database, settings, comparison(base=None))
+    assert "No base was named" in client.get(f"/compare/{job.id}").text
 
 
 def test_a_cell_shows_its_tensors(client: TestClient, database: Sessions, settings: Settings) -> None:
