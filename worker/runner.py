@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -79,6 +80,13 @@ class Runner:
     ) -> None:
         self._over.set()
         self._thread.join()
+        if not self._lost.is_set():
+            self._keep_last_numbers()
+
+    def _keep_last_numbers(self) -> None:
+        """What was done since the lease was last renewed, so that the end is told with it."""
+        with suppress(LeaseLost, SQLAlchemyError):
+            self._claim.renew(self._numbers)
 
     # The steps' side
 

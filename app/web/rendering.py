@@ -100,7 +100,7 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return ""
     if seconds < 1:
-        return "under a second"
+        return "< 1 s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

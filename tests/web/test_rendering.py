@@ -116,7 +116,7 @@ def test_byte_size(value: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, ""), (0, "under a second"), (1, "1 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (75, "1 min 15 s"),
+    [(None, ""), (0, "< 1 s"), (0.99, "< 1 s"), (1, "1 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (75, "1 min 15 s"),
      (3599.6, "1 h 0 min"), (8000, "2 h 13 min"), (360000, "100 h 0 min")],
 )  # fmt: skip
 def test_duration(value: float | None, text: str) -> None:

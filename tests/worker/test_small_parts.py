@@ -81,7 +81,9 @@ def test_the_bar_draws_on_terminals_only(monkeypatch: pytest.MonkeyPatch) -> Non
             assert last == f"Merging {'━' * 14}{'╌' * 14}  50%  1.0 GB of 2.0 GB  100 MB/s  0:10 left  layer"
 
 
-@pytest.mark.parametrize(("size", "told"), [(0, "1 MB"), (2_500_000, "2 MB"), (1_500_000_000, "1.5 GB")])
+@pytest.mark.parametrize(
+    ("size", "told"), [(0, "0 kB"), (144_000, "144 kB"), (2_500_000, "2 MB"), (1_500_000_000, "1.5 GB")]
+)
 def test_sizes(size: int, told: str) -> None:
     assert gigabytes(size) == told
 

@@ -91,6 +91,7 @@ def test_the_checkpoint_arrives_and_the_token_is_nowhere(rig: Rig, hub: StandInH
     assert ended.result is not None
     assert ended.result["commit"] == hub.commit_of("alice/merge")
     assert ended.result["url"].endswith("/alice/merge")
+    assert ended.bytes_done == ended.bytes_total > 0
 
     _, files = hub.repos.head("alice/merge")
     arrived = {name: hub.repos.open_path("alice/merge", file).read_bytes() for name, file in files.items()}

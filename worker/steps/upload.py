@@ -22,8 +22,8 @@ def upload(folder: Path, params: Mapping[str, Any], endpoint: str, token: str, w
     if manifest is None:
         raise refuse("no-artifact", "", "The checkpoint is not there any more.", "Run the merge again, then upload.")
     repo = str(params["repo"])
-    text = f"Uploading {len(manifest.files)} files, {gigabytes(manifest.size)}, to {repo}."
-    watch.enter("uploading", text, size=manifest.size)
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    watch.enter("uploading", f"Uploading {len(sizes)} files, {gigabytes(sum(sizes))}, to {repo}.", size=sum(sizes))
 
     def on_progress(file: str, done: int, _total: int) -> None:
         watch.progress(done, tensor=file)
