@@ -56,8 +56,12 @@ class Backend(Protocol):
     def gram(self, chunk: Chunk, sums: Array, deltas: bool) -> None:
         """Adds inner products to the upper triangle of ``sums`` fp64 [n, n]; with ``deltas`` n leaves out the base."""
 
-    def masks(self, masks: Sequence[Mask]) -> PackedMasks:
-        """``masks`` in the form the following operations take."""
+    def masks(self, masks: Sequence[Mask], elements: int = 0) -> PackedMasks:
+        """``masks`` in the form the following operations take. ``elements`` of the tensor: when ``sizes`` will see all
+        of them, so that it may note down what is drawn."""
+
+    def remember(self, masks: PackedMasks) -> None:
+        """``sizes`` has seen all elements; what it noted down need not be drawn again."""
 
     def sizes(self, chunk: Chunk, masks: PackedMasks, sums: Array) -> None:
         """Adds Σ|δᵢ| and Σ|kept δᵢ| to ``sums`` fp64 [n, 2]."""

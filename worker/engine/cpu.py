@@ -9,14 +9,17 @@ from math import prod
 import numpy as np
 
 from worker.engine.backend import Tallied
-from worker.engine.dtypes import BLOCK, CODES, ITEMSIZE, LANES, TILE_ROW, Array, keep_freed_memory
+from worker.engine.dtypes import BLOCK, CODES, ITEMSIZE, LANES, STEP, TILE_ROW, Array, keep_freed_memory
 from worker.engine.histogram import histogram
 from worker.engine.kernels.native import Flat, entry
-from worker.engine.masks import Cut, Mask, Stream, pack
+from worker.engine.masks import MARKED, RANDOM, Cut, Mask, Stream, pack
 from worker.engine.sources import Source
 
 _APART = 256
 """Bytes between rows beyond a power of two, so that rows do not compete for the same cache lines."""
+
+_REMEMBERED = 32 << 20
+"""Bytes that the draws for one tensor may take; those of larger tensors are drawn again."""
 
 _MANY = 64
 _LINE = 64
@@ -149,8 +152,14 @@ class CpuBackend:
             *chunk.inputs, deltas, chunk.count, chunk.bench.flat(sums, np.float64), chunk.bench.tiles, chunk.bench.lanes
         )
 
-    def masks(self, masks: Sequence[Mask]) -> tuple[Flat, ...]:
-        return tuple(map(Flat, pack(masks)))
+    def masks(self, masks: Sequence[Mask], elements: int = 0) -> tuple[Flat, ...]:
+        room = -(-elements // 8)
+        return tuple(map(Flat, pack(masks, room if room * len(masks) <= _REMEMBERED else 0)))
+
+    def remember(self, masks: tuple[Flat, ...]) -> None:
+        kinds, *_, bits = (one.array for one in masks)
+        if bits.shape[1]:
+            kinds[kinds == RANDOM] = MARKED
 
     def sizes(self, chunk: CpuChunk, masks: tuple[Flat, ...], sums: Array) -> None:
         bench = chunk.bench
@@ -201,14 +210,14 @@ class CpuBackend:
         return bits
 
     def tally(self, bits: Array, low: int, high: int) -> Tallied:
-        inside, counts = np.empty(len(bits) + 1, np.uint32), np.zeros(4, np.int64)
+        inside, counts = np.empty(len(bits) + STEP, np.uint32), np.zeros(4, np.int64)
         entry("select.tally")(bits, low, high, inside, counts)
         above, at_high, at_low, found = counts.tolist()
         return above, at_high, at_low, inside[:found].copy()
 
     def tally_changes(self, chunk: CpuChunk, questions: Array) -> list[Tallied]:
         counts = np.zeros((len(questions), 4), np.int64)
-        inside = chunk.bench.inside(len(questions), chunk.count + 1)
+        inside = chunk.bench.inside(len(questions), chunk.count + STEP)
         chunk.unsound |= entry("select.tally_changes")(
             *chunk.inputs, chunk.bench.flat(questions, np.int64), chunk.count, inside, counts, chunk.bench.tiles
         )

@@ -21,6 +21,9 @@ TILE = 1024
 TILE_ROW = TILE + 32
 """Elements from one tile to the next: a multiple of 4 KiB would make processors mistake one for the other."""
 
+STEP = 16
+"""Values that kernels pick from together."""
+
 LANES = TILE // 4
 """Sums of a block are taken in so many lanes side by side."""
 

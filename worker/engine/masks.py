@@ -79,7 +79,7 @@ class Random:
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """Keeps the elements whose bit is set, most significant first; ``bits`` uint8 [⌈elements/8⌉]."""
+    """Keeps the elements whose bit is set, least significant first; ``bits`` uint8 [⌈elements/8⌉]."""
 
     bits: Array
 
@@ -93,15 +93,16 @@ PackedMasks = tuple[Array, Array, Array, Array]
 ``kinds`` int64 [n] of RANKED, RANDOM or MARKED;
 ``cuts`` int64 [n, 6]: for RANKED ``Cut.least`` of what is kept, then of what is dropped from that;
 ``streams`` uint32 [n, 5]: for RANDOM the stream and the threshold;
-``bits`` uint8 [n, ⌈elements/8⌉]: for MARKED one bit an element, most significant first.
+``bits`` uint8 [n, ⌈elements/8⌉]: for MARKED one bit an element, least significant first.
 """
 
 
-def pack(masks: Sequence[Mask]) -> PackedMasks:
+def pack(masks: Sequence[Mask], room: int = 0) -> PackedMasks:
+    """``room``: bytes a mask for marking what random masks draw."""
     kinds = np.zeros(len(masks), np.int64)
     cuts = np.zeros((len(masks), 6), np.int64)
     streams = np.zeros((len(masks), 5), np.uint32)
-    longest = max((len(mask.bits) for mask in masks if isinstance(mask, Marked)), default=0)
+    longest = max((len(mask.bits) for mask in masks if isinstance(mask, Marked)), default=room)
     bits = np.zeros((len(masks), longest), np.uint8)
     for i, mask in enumerate(masks):
         if isinstance(mask, Ranked):

@@ -140,8 +140,11 @@ class TorchBackend:
             for k in range(i, len(vectors)):
                 sums[i, k] += float(torch.dot(one.double(), vectors[k].double()))
 
-    def masks(self, masks: Sequence[Mask]) -> Sequence[Mask]:
+    def masks(self, masks: Sequence[Mask], elements: int = 0) -> Sequence[Mask]:  # noqa: ARG002
         return masks
+
+    def remember(self, masks: Sequence[Mask]) -> None:
+        """Masks are drawn anew each time."""
 
     def sizes(self, chunk: TorchChunk, masks: Sequence[Mask], sums: Array) -> None:
         for i, mask in enumerate(masks):

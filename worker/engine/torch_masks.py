@@ -53,7 +53,7 @@ def _kept(delta: Tensor, mask: Mask, start: int) -> Tensor:
         return words(mask.stream, start, count, device) < mask.threshold
     if isinstance(mask, Marked):
         marks = torch.from_numpy(mask.bits[start // 8 : -(-(start + count) // 8)]).to(device)
-        shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=device)
+        shifts = torch.arange(8, dtype=torch.uint8, device=device)
         return ((marks[:, None] >> shifts) & 1).view(-1)[:count].bool()
     bits = delta.abs().view(torch.int32)
     return held(bits, mask.keep, start) & ~held(bits, mask.drop, start)

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from worker.engine.dtypes import PARENT_UNSOUND, TILE, Array
+from worker.engine.dtypes import PARENT_UNSOUND, STEP, TILE, Array
 from worker.engine.kernels.jit import kernel
+from worker.engine.kernels.pick import pick_step
 from worker.engine.kernels.tiles import INFINITY, MAGNITUDE, load, load_change, u32
 
 
@@ -36,16 +37,19 @@ def _tally(tile: Array, low: Any, high: Any, inside: Array, counts: Array) -> No
         width = u32(0)
     over = highs = lows = within = u32(0)
     for j in range(tile.shape[0]):
-        over += u32(tile[j] > high)
-        highs += u32(tile[j] == high)
-        lows += u32(tile[j] == low)
-        within += u32(u32(tile[j] - first) < width)
+        over = u32(over + u32(tile[j] > high))
+        highs = u32(highs + u32(tile[j] == high))
+        lows = u32(lows + u32(tile[j] == low))
+        within = u32(within + u32(u32(tile[j] - first) < width))
     counts[0] += over
     counts[1] += highs
     counts[2] += lows
     found = counts[3]
     if within:
-        for j in range(tile.shape[0]):
+        whole = tile.shape[0] // STEP * STEP
+        for j in range(0, whole, STEP):
+            found = pick_step(tile, j, first, width, inside, found)
+        for j in range(whole, tile.shape[0]):
             inside[found] = tile[j]
             found += np.int64(u32(tile[j] - first) < width)
     counts[3] = found
@@ -55,7 +59,7 @@ def _tally(tile: Array, low: Any, high: Any, inside: Array, counts: Array) -> No
 def tally(bits: Array, low: Any, high: Any, inside: Array, counts: Array) -> None:
     """Adds to ``counts`` int64 [4] how many are > high, = high, = low, and strictly between; those go to ``inside``.
 
-    ``bits`` and ``inside`` uint32 [count] and [≥ count + 1]. ``low`` < ``high``, or both the same.
+    ``bits`` and ``inside`` uint32 [count] and [≥ count + 16]. ``low`` < ``high``, or both the same.
     """
     for begin in range(0, bits.shape[0], TILE):
         _tally(bits[begin : begin + TILE], low, high, inside, counts)
@@ -66,7 +70,7 @@ def tally_changes(
     raw: Array, codes: Array, questions: Array, count: int, inside: Array, counts: Array, tiles: Array
 ) -> int:
     """The same of |xᵢ − x₀| for several ``questions`` int64 [q, 3]: parent (0 is the first after the base), low, high;
-    into ``inside`` uint32 [q, ≥ count + 1] and ``counts`` int64 [q, 4]."""
+    into ``inside`` uint32 [q, ≥ count + 16] and ``counts`` int64 [q, 4]."""
     base, tile = tiles[0], tiles[1]
     largest = u32(0)
     for begin in range(0, count, TILE):

@@ -172,8 +172,8 @@ def count_changes(raw: Array, codes: Array, epsilon: Any, count: int, counts: Ar
             alone = together = u32(0)
             for j in range(here.shape[0]):
                 changed = abs(change[j]) > epsilon
-                alone += u32(changed & (here[j] < f32(1.5)))
-                together += u32(changed & (here[j] > f32(1.5)))
+                alone = u32(alone + u32(changed & (here[j] < f32(1.5))))
+                together = u32(together + u32(changed & (here[j] > f32(1.5))))
             counts[0, i] += alone
             counts[1, i] += together
     return PARENT_UNSOUND if largest >= INFINITY else 0

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from worker.engine.dtypes import BLOCK, PARENT_UNSOUND, RESULT_UNSOUND, TILE, Array
+from worker.engine.dtypes import BLOCK, PARENT_UNSOUND, RESULT_UNSOUND, STEP, TILE, Array
 from worker.engine.kernels.jit import bits_of, float_of, kernel
 from worker.engine.kernels.philox import fill_block
+from worker.engine.kernels.pick import keep_step, mark_step
 from worker.engine.kernels.sums import add_magnitudes, fold
 from worker.engine.kernels.tiles import INFINITY, MAGNITUDE, clear, f32, load, load_change, store, u32
 from worker.engine.masks import RANDOM, RANKED
@@ -52,8 +53,22 @@ def _keep_below(delta: Array, words: Array, threshold: Any) -> None:
 
 @kernel
 def _keep_marked(delta: Array, bits: Array) -> None:
-    for j in range(delta.shape[0]):
-        delta[j] = delta[j] if (bits[j >> 3] >> (7 - (j & 7))) & 1 else f32(0)
+    whole = delta.shape[0] // STEP * STEP
+    for j in range(0, whole, STEP):
+        keep_step(delta, j, bits, j >> 3, 0, 0)
+    for j in range(whole, delta.shape[0]):
+        value = delta[j]
+        delta[j] = value if (bits[j >> 3] >> (j & 7)) & 1 else f32(0)
+
+
+@kernel
+def _mark_below(words: Array, threshold: Any, bits: Array) -> None:
+    """Sets the bit of each word uint32 [count] that is below ``threshold``; ``bits`` uint8 [⌈count/8⌉]."""
+    whole = words.shape[0] // STEP * STEP
+    for j in range(0, whole, STEP):
+        mark_step(words, j, threshold, bits, j >> 3, 0)
+    for j in range(whole, words.shape[0]):
+        bits[j >> 3] |= np.uint8(words[j] < threshold) << np.uint8(j & 7)
 
 
 @kernel
@@ -93,7 +108,10 @@ def sizes(
     words: Array,
     lanes: Array,
 ) -> int:
-    """Adds Σ|δᵢ| and Σ|kept δᵢ| to ``sums`` fp64 [n, 2]; element 0 of the inputs is ``start`` (a whole block)."""
+    """Adds Σ|δᵢ| and Σ|kept δᵢ| to ``sums`` fp64 [n, 2]; element 0 of the inputs is ``start`` (a whole block).
+
+    Where ``bits`` has room for random masks, what is drawn is marked there.
+    """
     masks = (kinds, cuts, streams, bits)
     base, tile = tiles[0], tiles[1]
     largest = u32(0)
@@ -106,6 +124,9 @@ def sizes(
             largest = max(largest, load_change(raw, i + 1, codes[i + 1], begin, base[:size], delta))
             add_magnitudes(delta, lanes[2 * i])
             drop(delta, masks, i, start + begin, words)
+            if kinds[i] == RANDOM and bits.shape[1] > 0:
+                here = words[i, begin % BLOCK : begin % BLOCK + size]
+                _mark_below(here, streams[i, 4], bits[i, (start + begin) >> 3 :])
             add_magnitudes(delta, lanes[2 * i + 1])
             if begin + size == count or (begin + size) % BLOCK == 0:
                 sums[i, 0] += fold(lanes[2 * i])

@@ -12,14 +12,12 @@ from worker.engine.kernels.jit import kernel
 
 @kernel
 def add_products(a: Array, b: Array, lanes: Array) -> None:
-    """Adds the aⱼ bⱼ of two fp32 tiles to ``lanes`` fp64 [LANES]; the products are exact in fp64."""
+    """Adds the aⱼ bⱼ of two fp32 tiles to ``lanes`` fp64 [LANES]; four products at a time are added in fp32."""
     if a.shape[0] == TILE:
         x0, x1, x2, x3 = a[:LANES], a[LANES : 2 * LANES], a[2 * LANES : 3 * LANES], a[3 * LANES :]
         y0, y1, y2, y3 = b[:LANES], b[LANES : 2 * LANES], b[2 * LANES : 3 * LANES], b[3 * LANES :]
         for k in range(LANES):
-            first = np.float64(x0[k]) * np.float64(y0[k]) + np.float64(x1[k]) * np.float64(y1[k])
-            second = np.float64(x2[k]) * np.float64(y2[k]) + np.float64(x3[k]) * np.float64(y3[k])
-            lanes[k] += first + second
+            lanes[k] += np.float64((x0[k] * y0[k] + x1[k] * y1[k]) + (x2[k] * y2[k] + x3[k] * y3[k]))
         return
     for start in range(0, a.shape[0], LANES):
         x, y = a[start : start + LANES], b[start : start + LANES]

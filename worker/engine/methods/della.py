@@ -45,7 +45,7 @@ def _masks(work: Work) -> list[Mask]:
         rows = work.backend.magnitudes(chunk)
         for i in drawn:
             kept = work.backend.keep_by_rank(rows[i], streams[i], chunk.start, chances[i], depth, inner)
-            packed = np.packbits(kept)
+            packed = np.packbits(kept, bitorder="little")
             place = chunk.start // 8
             bits[i][place : place + len(packed)] = packed
 

@@ -108,8 +108,9 @@ def add_changes(work: Work, masks: Sequence[Mask], vote: bool) -> None:
     if whole and not vote:
         blend(work, scale * weight / divisor(weight, divide), deltas=True)
         return
-    packed = backend.masks(masks)
-    factors = weight * _rescaling(work, packed) if flag(step, "rescale") and not whole else weight
+    rescale = flag(step, "rescale") and not whole
+    packed = backend.masks(masks, work.elements if rescale else 0)
+    factors = weight * _rescaling(work, packed) if rescale else weight
     if vote:
         work.write(lambda chunk: backend.elect(chunk, packed, factors, weight, divide, scale))
     else:
@@ -121,6 +122,7 @@ def _rescaling(work: Work, packed: object) -> Array:
     """Σ|δᵢ| / Σ|kept δᵢ| for each parent, fp64; 1 where either sum is next to nothing."""
     size = (len(work.step.inputs), 2)
     parts = work.sweep(lambda: np.zeros(size), lambda chunk, sums: work.backend.sizes(chunk, packed, sums))
+    work.backend.remember(packed)
     sums = np.sum(parts, axis=0) if parts else np.zeros(size)
     usable = (sums >= _LEAST_SUM).all(axis=1)
     return np.divide(sums[:, 0], sums[:, 1], out=np.ones(len(sums)), where=usable)
