@@ -35,6 +35,7 @@ customElements.define("curve-editor", class extends HTMLElement {
     on(this.parameters, "change", () => this.show((chosen.parameter = this.parameters.value)));
     on(this.numbers, "change", () => this.take());
     on(this, "click", (event) => this.press(event.target.closest("[data-shape]")?.dataset.shape));
+    on(svg, "pointerenter", () => this.drawing.raise(this.active));
     on(svg, "pointerdown", (event) => this.grab(event));
     on(svg, "pointermove", (event) => this.follow(event));
     on(svg, "pointerup", () => this.drop());
@@ -87,7 +88,8 @@ customElements.define("curve-editor", class extends HTMLElement {
   offer() {
     const { desk, parameter, lines, selection, active } = this;
     fill(this.parameters, desk.parameters.map(({ name }) => [name, name]), parameter.name);
-    this.drawing.raise(active);
+    // Tab goes by their order.
+    if (!document.activeElement.matches(".anchor")) this.drawing.raise(active);
     for (const one of this.room.querySelectorAll("[data-line]")) {
       one.ariaPressed = String(one.dataset.line === (chosen.line === ALL ? ALL : lines[active].letter));
     }

@@ -1,4 +1,4 @@
-// Which part of the loom the curves change: all of it, modules or layers. Chosen on the loom, by keys, in the list, or typed.
+// What the curves change: all, modules or layers. Chosen on the loom, by keys, in the list, or typed.
 const TYPED = "…";
 const ROWS = /^(?:layers?[ .])?(\d+)(?: ?[-–] ?(\d+))?\.?$/;
 const UP = { ArrowUp: 1, ArrowDown: -1 };
@@ -126,7 +126,7 @@ export class LoomSelection {
       this.layers(event.shiftKey ? (chosen.from ?? to) : to, to);
     } else if (aside) {
       const filters = ["", ...modules.map((one) => one.filter)];
-      this.pick(filters[(Math.max(filters.indexOf(this.filters[0]), 0) + aside + filters.length) % filters.length]);
+      this.pick(filters.at((Math.max(filters.indexOf(this.filters[0]), 0) + aside) % filters.length));
     } else return;
     event.preventDefault();
   }
@@ -146,14 +146,13 @@ export class LoomSelection {
 
   // What is chosen already is chosen no more.
   pointed(event) {
-    const { target, clientY } = event;
-    const plot = target.closest(".plot");
+    const plot = event.target.closest(".plot");
     if (!plot) return;
     this.rows.focus({ preventScroll: true });
     if (this.dragged) return;
     const before = this.filters.join();
-    const y = clientY - plot.getBoundingClientRect().top - this.desk.header;
-    const name = target.closest("text")?.textContent;
+    const y = event.clientY - plot.getBoundingClientRect().top - this.desk.header;
+    const name = event.target.closest("text")?.textContent;
     const module = this.desk.modules.find((one) => (name ? one.label === name : y >= one.y && y <= one.y + one.tall));
     if (module) this.pick(module.filter);
     else if (!name) this.layers(this.start, this.reader.layer(event));

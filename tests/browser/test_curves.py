@@ -141,6 +141,16 @@ def test_a_part_of_a_name_is_typed(page: Page, app: Running) -> None:
     expect(cell(page, 3, "weight A")).to_have_text("1.5")
 
 
+def test_tab_goes_through_the_anchors_of_every_line(page: Page, app: Running) -> None:
+    open_recipe(page, app)
+    page.get_by_role("slider", name="Layers and modules that the curves change").focus()
+    seen = []
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        seen.append(page.locator(":focus").get_attribute("aria-label"))
+    assert sorted(seen) == [f"{who} weight, anchor {index} of 4" for who in "AB" for index in (1, 2, 3, 4)]
+
+
 def test_lines_and_numbers_stay_in_step(page: Page, app: Running) -> None:
     open_recipe(page, app)
     page.locator('[name="parent.1.weight"]').fill("0, 1")
@@ -210,6 +220,8 @@ def test_the_line_that_is_called_lies_above_the_others(page: Page, app: Running)
         page.mouse.down()
         page.mouse.up()
         expect(anchor(page, letter, 1, 2)).to_be_focused()
+    page.locator('[name="parent.2.weight"]').focus()
+    expect(line(page, "B")).to_have_attribute("aria-pressed", "true")
     page.locator('[name="parent.1.weight"]').focus()
     expect(line(page, "A")).to_have_attribute("aria-pressed", "true")
     page.mouse.click(*middle(anchor(page, "A", 1, 2)))
