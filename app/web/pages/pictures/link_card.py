@@ -16,7 +16,7 @@ COLOURS = {
     "t-F": "#cfaf1d", "t-G": "#873b24", "t-H": "#213e97",
 }  # fmt: skip
 STRENGTHS = {"s1": 0.42, "s2": 0.54, "s3": 0.66, "s4": 0.79, "s5": 0.93}
-_TITLE_LINES, _TITLE_LETTERS = 3, 21
+_TITLE_LINES, _TITLE_LETTERS = 3, 20
 _NAME_LETTERS = 38
 _MOST_NAMES = 5
 
