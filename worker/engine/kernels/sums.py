@@ -27,7 +27,12 @@ def add_products(a: Array, b: Array, lanes: Array) -> None:
 
 @kernel
 def add_magnitudes(a: Array, lanes: Array) -> None:
-    """Adds the |aⱼ| of an fp32 tile to ``lanes`` fp64 [LANES]."""
+    """Adds the |aⱼ| of an fp32 tile to ``lanes`` fp64 [LANES]; four at a time are added in fp32."""
+    if a.shape[0] == TILE:
+        x0, x1, x2, x3 = a[:LANES], a[LANES : 2 * LANES], a[2 * LANES : 3 * LANES], a[3 * LANES :]
+        for k in range(LANES):
+            lanes[k] += np.float64((abs(x0[k]) + abs(x1[k])) + (abs(x2[k]) + abs(x3[k])))
+        return
     for start in range(0, a.shape[0], LANES):
         x = a[start : start + LANES]
         for k in range(x.shape[0]):
