@@ -136,8 +136,8 @@ def test_every_view_of_the_builder_shows_it_and_posting_it_untouched_changes_not
     assert page.status_code == 200
     assert opened(one(page.text, "textarea", id="yaml").text) == recipe
     assert opened(form_of(page.text, "build")["recipe"]) == recipe
-    shown = {field.attributes["value"] for field in elements(page.text, "input") if _is_parent(field.attributes)}
-    assert shown == {str(model) for model in recipe.parents()}
+    shown = {name for text in _documents(builder, page.text) for name in _shown(text)}
+    assert shown - {one.name for one in recipe.stages} == {str(model) for model in recipe.parents()}
     told = " ".join(item.text for item in elements(page.text, "li") if "error" in item.attributes.get("class", ""))
     unwoven = recipe.modules or any(model.adapter for model in recipe.parents())
     assert elements(page.text, "svg", role="img", **{"data-layers": _layers(recipe)}) or (unwoven and told), told
@@ -150,6 +150,18 @@ def _layers(recipe: Recipe) -> str:
     stacked = next((one.slices for one in (recipe, *recipe.stages) if one.slices), ())
     pieces = [piece.sources[0].layers for piece in stacked]
     return str(sum(layers[1] - layers[0] for layers in pieces if layers) if pieces else 4)
+
+
+def _documents(builder: TestClient, page: str) -> Iterator[str]:
+    """The page with each of the recipe's documents open; one with a single document is that page."""
+    yield page
+    for button in elements(page, "button", name="action"):
+        if button.attributes["value"].startswith("document:open:"):
+            yield builder.post("/build", data={**form_of(page, "build"), "action": button.attributes["value"]}).text
+
+
+def _shown(page: str) -> set[str]:
+    return {field.attributes["value"] for field in elements(page, "input") if _is_parent(field.attributes)}
 
 
 def _is_parent(attributes: dict[str, str]) -> bool:

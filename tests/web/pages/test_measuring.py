@@ -59,16 +59,20 @@ def test_the_poll_plans_nothing_until_the_measure_is_there(
     assert "measuring" not in answer
 
 
-def test_a_measure_that_fails_ends_the_asking(
-    online: TestClient, release: threading.Event, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_measure_that_takes_too_long_ends_the_asking(online: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+
+    def wait(*_: distances.Known) -> None:
+        assert over.wait(60)
+
+    monkeypatch.setattr(distances, "_measure", wait)
     checked = online.post("/build/check", data=FORM, headers=LIVE).text
     monkeypatch.setattr(distances, "LONGEST", -1.0)
     answer = ask(online, checked)
     assert answer is not None, "too slow to wait for"
     assert "measuring" not in answer
     assert "differs from" not in answer
-    release.set()
+    over.set()
 
 
 def test_a_hub_that_refuses_ends_the_asking(online: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
