@@ -1,6 +1,7 @@
 """Puts the results into the docs: ``python -m benchmarks.publish`` after ``python -m benchmarks.run``.
 
-The table replaces what stands between the two marks in ``docs/speed.md``; the drawings come to lie beside it.
+The tables replace what stands between the two marks in ``docs/speed.md`` and, in brief, in the README; the drawings
+come to lie beside the former.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from pathlib import Path
 
 from benchmarks.goals import MB
 from benchmarks.results import Line, Results, lines, read
-from benchmarks.table import markdown
+from benchmarks.table import brief, markdown
 
-PAGE = Path("docs/speed.md")
+PAGE, README = Path("docs/speed.md"), Path("README.md")
 RESULTS = Path(".cache/benchmarks/results")
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 DRAWINGS = ("time", "memory")
@@ -62,24 +63,35 @@ def _range(values: Sequence[float], form: str = ".0f") -> str:
     return least if least == most else f"{least} to {most}"
 
 
-def published(page: str, results: Results) -> str:
-    """``page`` with the results between its marks. Raises ValueError when it has none."""
+def whole(results: Results) -> str:
+    """All that was measured, with what a reader has to know of it."""
+    made = lines(results.runs, int(results.machine["cores"]))
+    return f"{heading(results)}\n{remarks(made)}\n{markdown(made)}"
+
+
+def first_look(results: Results) -> str:
+    """The same in brief."""
+    return f"{heading(results)}\n{brief(lines(results.runs, int(results.machine['cores'])))}"
+
+
+def published(page: str, measured: str) -> str:
+    """``page`` with ``measured`` between its marks. Raises ValueError when it has none."""
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise ValueError(f"{BEGIN} and {END} are not in the page")
-    made = lines(results.runs, int(results.machine["cores"]))
-    return f"{before}{begin}\n\n{heading(results)}\n{remarks(made)}\n{markdown(made)}\n{end}{after}"
+    return f"{before}{begin}\n\n{measured}\n{end}{after}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Put the results of the benchmarks into the docs.")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--page", type=Path, default=PAGE)
     asked = parser.parse_args()
-    asked.page.write_text(published(asked.page.read_text(), read(asked.results / "results.json")))
+    results = read(asked.results / "results.json")
+    for page, measured in ((PAGE, whole(results)), (README, first_look(results))):
+        page.write_text(published(page.read_text(), measured))
     for name in DRAWINGS:
-        shutil.copyfile(asked.results / f"{name}.svg", asked.page.parent / f"speed-{name}.svg")
+        shutil.copyfile(asked.results / f"{name}.svg", PAGE.parent / f"speed-{name}.svg")
 
 
 if __name__ == "__main__":

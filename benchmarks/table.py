@@ -9,11 +9,32 @@ from benchmarks.goals import MB, misses
 from benchmarks.recipes import RECIPES
 from benchmarks.results import Line, Middle
 
+BRIEF_SIZE = "0.5B"
 _HEAD = (
     "| recipe (models) | mergekit wall s | CPU s | peak MB | Weightloom wall s | CPU s | peak MB "
     "| × wall | × CPU | × memory | engine s | engine / cp | runs | others |\n"
     "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
 )
+
+
+_BRIEF_HEAD = (
+    "| recipe (models) | mergekit | Weightloom | × less time | × less processor time | memory, MB |\n"
+    "|---|--:|--:|--:|--:|--:|"
+)
+
+
+def brief(lines: Sequence[Line]) -> str:
+    """What was measured with both tools at the size of the goals, for a first look."""
+    both = [line for line in lines if line.size == BRIEF_SIZE and line.ours and line.theirs]
+    return "\n".join([_BRIEF_HEAD, *map(_brief_row, both)]) + "\n"
+
+
+def _brief_row(line: Line) -> str:
+    cells = [f"{line.method} ({RECIPES[line.method].inputs})"]
+    cells += [f"{_seconds(one.wall)} s" for one in (line.theirs, line.ours) if one]
+    cells += [_times(line.wall_ratio), _times(line.cpu_ratio)]
+    cells.append(" → ".join(f"{one.peak_bytes / MB:.0f}" for one in (line.theirs, line.ours) if one))
+    return "| " + " | ".join(cells) + " |"
 
 
 def markdown(lines: Sequence[Line]) -> str:

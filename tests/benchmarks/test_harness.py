@@ -21,11 +21,11 @@ from benchmarks import checkpoints, measure
 from benchmarks.drawing import curves, draw
 from benchmarks.goals import misses
 from benchmarks.measure import Failed, Measured
-from benchmarks.publish import BEGIN, END, published, remarks
+from benchmarks.publish import BEGIN, END, published, remarks, whole
 from benchmarks.recipes import RECIPES
 from benchmarks.results import COPY, ENGINE, OURS, THEIRS, Results, Run, lines, middle, ratio, read
 from benchmarks.run import parser, run
-from benchmarks.table import markdown
+from benchmarks.table import brief, markdown
 
 MB = 1_000_000
 
@@ -221,13 +221,21 @@ def test_publishing_replaces_only_what_stands_between_the_marks() -> None:
         "weightloom": {},
     }
     results = Results(about, (replace(a_run(OURS, 1.0), day="2026-01-02"),))
-    once = published(f"Before\n{BEGIN}\nold\n{END}\nAfter\n", results)
+    once = published(f"Before\n{BEGIN}\nold\n{END}\nAfter\n", whole(results))
     assert once.startswith("Before\n")
     assert once.endswith("\nAfter\n")
     assert "old" not in once
     assert "Measured 2026-01-02 on 2 cores (a chip)" in once
     assert "| linear (2) |" in once
     assert "Every figure is from a single run. Other programs took 50 % of all cores" in once
-    assert published(once, results) == once
+    assert published(once, whole(results)) == once
     with pytest.raises(ValueError, match="not in the page"):
-        published("no marks", results)
+        published("no marks", "")
+
+
+def test_the_first_look_has_what_both_tools_ran_at_the_size_of_the_goals() -> None:
+    small = [a_run(tool, 1.0, size="87K") for tool in (OURS, THEIRS)]
+    both = [a_run(OURS, 2.0), a_run(THEIRS, 30.0, peak=2000 * MB), a_run(OURS, 4.0, method="ties")]
+    assert brief(lines([*small, *both], 2)).splitlines()[2:] == [
+        "| linear (2) | 30.0 s | 2.00 s | 15 | 15 | 2000 → 100 |"
+    ]
