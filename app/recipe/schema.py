@@ -36,6 +36,11 @@ class ModelRef:
     def is_local(self) -> bool:
         return self.name.startswith("local:")
 
+    @property
+    def short(self) -> str:
+        """The model's own name, without owner, root or folder."""
+        return self.name.rsplit("/", 1)[-1]
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:

@@ -18,7 +18,7 @@ def submit_merge(services: Services, wanted: WantedMerge, *, key: str | None = N
     again. Raises Refused with everything that stands in the way."""
     check_key(key)
     pinned = premerge(wanted, services.library).wanted
-    names = _listed([one.name.rsplit("/", 1)[-1] for one in pinned.adapters])
+    names = _listed([one.short for one in pinned.adapters])
     parents = list(dict.fromkeys(map(str, pinned.adapters)))
     return enqueue(
         services, _new("merge-adapters", f"{names} by {pinned.how.method}", parents, pinned.as_params(), key)
@@ -29,9 +29,9 @@ def submit_extract(services: Services, wanted: WantedExtract, *, key: str | None
     """Queue the extraction of an adapter, likewise."""
     check_key(key)
     pinned = preextract(wanted, services.library).wanted
-    tuned, base = (one.name.rsplit("/", 1)[-1] for one in (pinned.tuned, pinned.base))
+    title = f"LoRA of {pinned.tuned.short} on {pinned.base.short}"
     parents = [str(pinned.tuned), str(pinned.base)]
-    return enqueue(services, _new("extract-lora", f"LoRA of {tuned} on {base}", parents, pinned.as_params(), key))
+    return enqueue(services, _new("extract-lora", title, parents, pinned.as_params(), key))
 
 
 def outline_json(made: Outline) -> dict[str, Any]:

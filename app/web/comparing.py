@@ -13,7 +13,6 @@ from app.jobs.models import Job
 from app.jobs.store import NewJob
 from app.precompare import precompare
 from app.recipe.reading import read_recipe
-from app.recipe.schema import ModelRef
 from app.storage.comparisons import Comparisons
 from app.web.dependencies import JobDep, ServicesDep
 from app.web.errors import not_found
@@ -34,9 +33,9 @@ def submit_comparison(services: Services, wanted: Wanted, *, recipe: str = "", k
 
 def title(wanted: Wanted) -> str:
     """``python and scripture against base``."""
-    names = [_short(one) for one in wanted.models]
+    names = [one.short for one in wanted.models]
     listed = " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
-    return (listed if wanted.base is None else f"{listed} against {_short(wanted.base)}")[:200]
+    return (listed if wanted.base is None else f"{listed} against {wanted.base.short}")[:200]
 
 
 def finished(services: Services, job: Job) -> Comparison | None:
@@ -47,10 +46,6 @@ def finished(services: Services, job: Job) -> Comparison | None:
 def suggestions(job: Job, comparison: Comparison) -> tuple[Suggestion, ...]:
     """For the recipe that the job was handed in with, if there was one that can be read."""
     return suggest(comparison, read_recipe(job.recipe).recipe if job.recipe else None)
-
-
-def _short(model: ModelRef) -> str:
-    return model.name.rsplit("/", 1)[-1]
 
 
 def _comparison_job(job: JobDep) -> Job:

@@ -15,7 +15,7 @@ from app.recipe.catalogue import METHODS
 from app.recipe.findings import Finding, Refused, refuse
 from app.recipe.identity import recipe_hash
 from app.recipe.naming import named_parents
-from app.recipe.schema import ModelRef, Recipe
+from app.recipe.schema import Recipe
 from app.web.checking import check
 from app.web.errors import Failed
 from app.web.services import Services
@@ -76,12 +76,8 @@ def title(recipe: Recipe) -> str:
     """The recipe's own name, else ``TIES of a, b and 2 more``."""
     if recipe.name:
         return recipe.name[:200]
-    names = list(dict.fromkeys(_short(parent) for parent in named_parents(recipe)))
+    names = list(dict.fromkeys(parent.short for parent in named_parents(recipe)))
     more = f" and {len(names) - 2} more" if len(names) > 3 else ""
     told = ", ".join(names[:2] if more else names)
     method = METHODS.get(recipe.merge_method)
     return f"{method.title if method else recipe.merge_method} of {told}{more}"[:200]
-
-
-def _short(model: ModelRef) -> str:
-    return model.name.rsplit("/", 1)[-1]

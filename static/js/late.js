@@ -1,9 +1,9 @@
-// Loads an element's script and style sheet when it first shows: <curve-editor data-script="…" data-style="…">. With data-later
+// Loads an element's script and style sheet when it first shows: <curve-editor data-script="…" data-sheet="…">. With data-later
 // not before something on the page changes; with data-awaits not before it is opened or focused, or a file comes.
 function load(element) {
   if (!element?.matches("[data-script]:not(:defined)")) return;
-  const { script, style } = element.dataset;
-  if (style) document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href: style }));
+  const { script, sheet } = element.dataset;
+  if (sheet) document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href: sheet }));
   import(script);
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 from urllib.parse import urlencode
 
 from app.adapting.methods import METHODS, AdapterMethod
@@ -22,7 +23,7 @@ Pairs = Sequence[tuple[str, str]]
 """The names and values of a form or an address, in order."""
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 DIVIDE = {"": None, "yes": True, "no": False}
-_LONGEST = 600
+LONGEST = 600
 _USUAL = {"method": "svd", "density": f"{DENSITY:g}", "factor": "1", "seed": "0", "dtype": DTYPES[0]}
 
 
@@ -58,6 +59,7 @@ class AdaptersForm:
     dtype: str = DTYPES[0]
     key: str = ""
     problems: tuple[Finding, ...] = ()
+    dtypes: ClassVar = DTYPES
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -104,6 +106,7 @@ class Look:
 
     known: Premerge | None = None
     problems: tuple[Finding, ...] = ()
+    dtypes: ClassVar = DTYPES
 
     @property
     def lines(self) -> tuple[tuple[str, str, str], ...]:
@@ -114,8 +117,8 @@ class Look:
 
 def from_pairs(pairs: Pairs) -> AdaptersForm:
     """The form after its button: ``add``, ``remove:N`` or another. What cannot be done comes back as a problem."""
-    single = {name: value.strip()[:_LONGEST] for name, value in pairs}
-    names = [value.strip()[:_LONGEST] for name, value in pairs if name == "adapter" and value.strip()]
+    single = {name: value.strip()[:LONGEST] for name, value in pairs}
+    names = [value.strip()[:LONGEST] for name, value in pairs if name == "adapter" and value.strip()]
     weights = [value.strip()[:40] for name, value in pairs if name == "weight"]
     weights = [*weights, *["1"] * len(names)][: len(names)]
 

@@ -54,10 +54,15 @@ def parents(request: Request, templates: TemplatesDep, jobs: JobsDep, fields: Fi
 
 @router.get("/cost")
 def cost(
-    request: Request, templates: TemplatesDep, library: LibraryDep, model: Models = None, base: Base = ""
+    request: Request,
+    templates: TemplatesDep,
+    library: LibraryDep,
+    jobs: JobsDep,
+    model: Models = None,
+    base: Base = "",
 ) -> HTMLResponse:
     """What a comparison of these models would read; asked for when the rest of the page is there."""
-    told = costs(from_models(model or [], base), library)
+    told = costs(from_models(model or [], base), library, jobs.rates().download_rate)
     return templates.partial(request, "partials/_compare_cost.html", cost=told)
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from app.comparing.meeting import MOST_MODELS, Meeting, meet
 from app.comparing.wanted import TOP, Wanted, read_wanted
 from app.library.facts import Library
+from app.planning.rates import DOWNLOAD_RATE
 from app.precompare import precompare
 from app.recipe.findings import Finding, Refused
 from app.recipe.form import THREADS
@@ -21,7 +22,6 @@ from app.web.pages.typed import typed_reference
 _SAMPLE_SECONDS = 2.0
 _NANOSECONDS = 40
 """For one weight of one model when everything is compared, as measured on one core."""
-_DOWNLOAD_RATE = 50e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +82,26 @@ class CompareForm:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Bytes to read and to fetch, and seconds, for a sample and for everything; or why there are none."""
+    """Bytes to read and to fetch, and seconds, for a sample and for everything; or why there are none.
+
+    ``download_rate``: bytes a second.
+    """
 
     sample: Meeting | None = None
     full: Meeting | None = None
+    download_rate: float = DOWNLOAD_RATE
     problems: tuple[Finding, ...] = ()
 
     @property
     def sample_seconds(self) -> float:
-        return _SAMPLE_SECONDS + self.sample.download_bytes / _DOWNLOAD_RATE * 2 if self.sample else 0.0
+        return _SAMPLE_SECONDS + self.sample.download_bytes / self.download_rate * 2 if self.sample else 0.0
 
     @property
     def full_seconds(self) -> float:
         if self.full is None:
             return 0.0
         weights = sum(met.elements * len(met.parts) for met in self.full.tensors)
-        return 1 + weights * _NANOSECONDS * 1e-9 + self.full.download_bytes / _DOWNLOAD_RATE
+        return 1 + weights * _NANOSECONDS * 1e-9 + self.full.download_bytes / self.download_rate
 
 
 def from_models(models: Sequence[str], base: str) -> CompareForm:
@@ -132,13 +136,13 @@ def from_posted(fields: Fields) -> CompareForm:
     return _with(form, fields.get("add", "").strip())
 
 
-def costs(form: CompareForm, library: Library) -> Cost:
+def costs(form: CompareForm, library: Library, download_rate: float) -> Cost:
     """Read the models' headers and count. Slow when they are on the Hub: call it in a thread."""
     try:
         looked = precompare(form.wanted(), library)
         models = looked.meeting.facts[: looked.meeting.models]
         base = looked.meeting.facts[-1] if looked.meeting.with_base else None
-        return Cost(looked.meeting, meet(models, base, full=True))
+        return Cost(looked.meeting, meet(models, base, full=True), download_rate)
     except Refused as problem:
         return Cost(problems=problem.findings)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from app.adapting.difference import leaf
@@ -12,12 +12,11 @@ from app.adapting.wanted import DTYPES, WantedExtract, read_extract
 from app.library.facts import Library
 from app.preadapt import Preextract, preextract
 from app.recipe.findings import Finding, Refused
-from app.web.pages.adapters_form import Pairs
+from app.web.pages.adapters_form import LONGEST, Pairs
 from app.web.pages.typed import typed_number, typed_reference, typed_whole
 
 _FIELDS = ("tuned", "base", "rank", "max_error", "modules", "whole", "seed", "dtype")
 _USUAL = {"rank": "16", "whole": "yes", "seed": "0", "dtype": DTYPES[0]}
-_LONGEST = 600
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,7 @@ class ExtractForm:
     dtype: str = DTYPES[0]
     key: str = ""
     problems: tuple[Finding, ...] = ()
+    dtypes: ClassVar = DTYPES
 
     @property
     def complete(self) -> bool:
@@ -80,7 +80,7 @@ class ExtractLook:
 
 def from_pairs(pairs: Pairs) -> ExtractForm:
     """The form after a button. A name that cannot be one comes back as a problem."""
-    said = {name: value.strip()[:_LONGEST] for name, value in pairs if name in (*_FIELDS, "key")}
+    said = {name: value.strip()[:LONGEST] for name, value in pairs if name in (*_FIELDS, "key")}
     told: dict[str, Any] = {name: said.get(name, "") or _USUAL.get(name, "") for name in _FIELDS}
     problems: list[Finding] = []
     for name in ("tuned", "base"):

@@ -46,7 +46,7 @@ def test_every_icon_that_is_used_is_in_the_sprite() -> None:
 
 def files_of(page: str, *closed: str) -> dict[str, int]:
     """Our own style sheets and scripts that a page can come to load, by name: size in bytes. Scripts that others import
-    and what is loaded with an element (``data-script``, ``data-style``) count; vendored files do not, nor do those of
+    and what is loaded with an element (``data-script``, ``data-sheet``) count; vendored files do not, nor do those of
     elements in panels that stay ``closed`` or that wait to be used (``data-awaits``): they come when somebody opens
     them."""
     asked = [link.attributes["href"] for link in elements(page, "link") if link.attributes.get("rel") == "stylesheet"]
@@ -54,7 +54,7 @@ def files_of(page: str, *closed: str) -> dict[str, int]:
     asked += [
         one.attributes[name]
         for one in elements(page)
-        for name in ("data-script", "data-style")
+        for name in ("data-script", "data-sheet")
         if name in one.attributes and "data-awaits" not in one.attributes and not set(closed) & set(one.inside)
     ]
     sizes = {}

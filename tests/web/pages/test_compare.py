@@ -14,6 +14,7 @@ from app.jobs.store import Store
 from app.recipe.findings import Finding
 from app.recipe.reading import read_recipe
 from app.settings import ROOT, Settings
+from app.web.pages.compare_form import costs, from_models
 from app.web.pages.comparison_view import comparison_page
 from tests.comparing.made import LAYERS, comparison
 from tests.web.comparisons import failed_comparison, finished_comparison, waiting_comparison
@@ -214,3 +215,13 @@ def test_how_far_apart_the_parents_are_is_told_before_the_merge(online: TestClie
     page = online.post("/build/check", data={"recipe": TIES}, headers=live).text
     assert "loom/code differs from loom/base by" in page
     assert "measuring" not in page
+
+
+def test_the_time_for_fetching_rests_on_what_this_server_has_measured(online: TestClient) -> None:
+    library = online.app.state.services.library  # type: ignore[attr-defined]
+    form = from_models(["loom/code", "loom/prose"], "loom/base")
+    slow, fast = (costs(form, library, rate) for rate in (1e3, 1e9))
+    assert slow.full is not None
+    assert slow.full.download_bytes > 0
+    told = slow.full_seconds - fast.full_seconds
+    assert told == pytest.approx(slow.full.download_bytes * (1e-3 - 1e-9))
