@@ -56,6 +56,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 		&& $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable . \
 		|| { echo; echo "Installing did not finish: the lines above say which package. Check the network, then run make again."; \
 		echo "If the environment itself is broken: make clean"; exit 1; }
+	@# Environments that forbid writing bytecode would otherwise compile every module again at each start.
+	@$(BIN)/python -m compileall -q app worker
 	@$(BIN)/weightloom warm-up
 	@touch $@
 

@@ -32,6 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done, 1 refused by the checks, 2 wrongly called, 3 failed on the way, 130 interrupted."""
     asked = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = asked.command
+    light = command in (_merge, _check, _warm_up)
+    if light:
+        # Their linear algebra is of a few numbers: threads for it would be started for nothing, at each start.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         code = command(asked)
     except KeyboardInterrupt:
@@ -39,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = FAILED
-    if arguments is None and command in (_merge, _check, _warm_up):
+    if arguments is None and light:
         _leave(code)
     return code
 
