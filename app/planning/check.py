@@ -15,6 +15,7 @@ from app.planning.parents import DEEPEST, token_embedding
 from app.planning.strict_json import depth, short
 from app.planning.tokenizers import TOKENIZER_FILES, agreement, difference
 from app.recipe.catalogue import METHODS, Method
+from app.recipe.documents import told, used_stages
 from app.recipe.findings import Finding
 from app.recipe.requirements import check_requirements
 from app.recipe.roles import first_parent
@@ -36,10 +37,10 @@ def check(recipe: Recipe, facts: Mapping[ModelRef, ModelFacts]) -> tuple[Finding
     if method is None or not refs:
         return ()
     models = _donor_first(recipe, {str(ref): facts[ref] for ref in refs})
-    found: list[Finding] = [*check_requirements(recipe, method)]
+    found: list[Finding] = [*_about(recipe, recipe, check_requirements(recipe, method))]
     if len(models) > 1:
         found += () if recipe.modules else _architecture(models)
-        found += _tokenizers(recipe, models)
+        found += _tokenizers(recipe, models, facts)
         found += _settings(models)
         found += _dtypes(recipe, models)
         found += _identical(models)
@@ -50,6 +51,11 @@ def check(recipe: Recipe, facts: Mapping[ModelRef, ModelFacts]) -> tuple[Finding
     found += [finding for ref in refs for finding in remarks(str(ref), facts[ref])]
     found += unmatched_filters(recipe, facts)
     return tuple(found)
+
+
+def _about(document: Recipe, recipe: Recipe, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """Remarks on one document, which they name where the recipe has several."""
+    return told(findings, document) if recipe.stages else findings
 
 
 Models = Mapping[str, ModelFacts]
@@ -75,8 +81,8 @@ def _architecture(models: Models) -> Iterator[Finding]:
     alike = sum(counts[name] for name, one in first.items() if all(_same(one, other.get(name)) for other in others))
     kinds = {name: _kind(facts) for name, facts in models.items()}
     if len(set(kinds.values())) > 1:
-        told = "; ".join(f"{name}: {kind}" for name, kind in kinds.items())
-        text = f"The parents are of different architectures ({told}); {alike} of {every} tensors line up."
+        each = "; ".join(f"{name}: {kind}" for name, kind in kinds.items())
+        text = f"The parents are of different architectures ({each}); {alike} of {every} tensors line up."
         fix = "Expect a working result only if these differ in name alone."
         yield Finding("warning", "architectures-differ", "", text, fix)
     elif alike * 2 > every:
@@ -93,7 +99,26 @@ def _kind(facts: ModelFacts) -> str:
     return short(first, 60) if isinstance(first, str) else "unknown"
 
 
-def _tokenizers(recipe: Recipe, models: Models) -> Iterator[Finding]:
+def _tokenizers(recipe: Recipe, models: Models, facts: Mapping[ModelRef, ModelFacts]) -> list[Finding]:
+    """Which of several documents mix tokens up; that all is well is told once, for all models together. A result whose
+    vocabulary is its parents' joined counts for none here: what a later document does to it, the plan finds."""
+    found = list(_vocabularies(recipe, models))
+    if not recipe.stages:
+        return found
+    known = {ref: one for ref, one in facts.items() if depth(one.config) <= DEEPEST}
+    mixed: list[Finding] = []
+    for document in (*used_stages(recipe), recipe):
+        own = {str(ref): known[ref] for ref in document.own_parents() if ref in known}
+        if len(own) > 1:
+            remarks_on_it = _vocabularies(document, _donor_first(document, own))
+            mixed += _about(document, recipe, (one for one in remarks_on_it if one.level == "warning"))
+        after = first_parent(document) if document.tokenizer is None and any(document.sources()) else None
+        if after in known:
+            known[ModelRef(document.name or "")] = known[after]
+    return mixed or [one for one in found if one.level == "info"]
+
+
+def _vocabularies(recipe: Recipe, models: Models) -> Iterator[Finding]:
     """Vocabularies and chat templates; nothing where the plan joins vocabularies, or refuses for the number of rows."""
     (donor, first), *others = models.items()
     if recipe.tokenizer is not None:
@@ -162,8 +187,8 @@ def _dtypes(recipe: Recipe, models: Models) -> Iterator[Finding]:
     main = {name: facts.dtypes[0] for name, facts in models.items() if facts.dtypes}
     if len(set(main.values())) < 2 or recipe.dtype or recipe.out_dtype:
         return
-    told = ", ".join(f"{name} {dtype}" for name, dtype in main.items())
-    text = f"The parents are stored in different number formats ({told}); the result is written in the widest, "
+    each = ", ".join(f"{name} {dtype}" for name, dtype in main.items())
+    text = f"The parents are stored in different number formats ({each}); the result is written in the widest, "
     text += "which two half formats only meet in F32."
     yield Finding("info", "dtypes-differ", "dtype", text, "Set dtype: bfloat16 for a result of half the size.")
 

@@ -14,7 +14,7 @@ from app.planning.plan import Carry, Plan
 from app.planning.shards import lay_out, write_index
 from app.planning.stages import Stages
 from app.recipe.catalogue import METHODS
-from app.recipe.documents import used_stages
+from app.recipe.documents import naming, used_stages
 from app.recipe.schema import ModelRef, Recipe
 from app.recipe.writing import write_recipe
 
@@ -35,7 +35,9 @@ def make_plan(
     stages = Stages(parents)
     used = used_stages(recipe)
     for stage in used:
-        stages.add(plan_document(stage, stages.facts), chosen if stage.seed is None else stage.seed)
+        with naming(stage):
+            planned = plan_document(stage, stages.facts)
+        stages.add(planned, chosen if stage.seed is None else stage.seed)
     last = stages.last(plan_document(recipe, stages.facts))
     random = any(METHODS[document.merge_method].random for document in (*used, recipe))
     text = write_recipe(pin(recipe, facts, chosen if random else None))

@@ -7,21 +7,23 @@ any order in the text; here each comes behind those it uses.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from app.recipe.findings import Finding, Refused
 from app.recipe.references import parse_reference
 from app.recipe.schema import ModelRef, Recipe
 
+_NAMELESS = "last document"
+
 
 def join_documents(recipes: Sequence[Recipe]) -> tuple[Recipe, list[Finding]]:
     """The recipe with its stages, and what is wrong with their names."""
     if len(recipes) == 1:
         return recipes[0], []
-    nameless = [recipe for recipe in recipes if recipe.name is None]
-    last = nameless[-1] if nameless else recipes[-1]
+    last = recipes[the_recipe([recipe.name for recipe in recipes])]
     stages = [recipe for recipe in recipes if recipe is not last]
-    findings = [*_names(stages, len(nameless))]
+    findings = [*_names(stages, sum(recipe.name is None for recipe in recipes))]
     if findings:
         return last, findings
     named = {ModelRef(stage.name): stage for stage in stages if stage.name}
@@ -35,6 +37,12 @@ def join_documents(recipes: Sequence[Recipe]) -> tuple[Recipe, list[Finding]]:
     return replace(last, stages=(*ordered, *unused)), findings
 
 
+def the_recipe(names: Sequence[str | None]) -> int:
+    """Which of the documents with these names is the recipe itself."""
+    nameless = [index for index, name in enumerate(names) if name is None]
+    return nameless[-1] if nameless else len(names) - 1
+
+
 def used_stages(recipe: Recipe) -> tuple[Recipe, ...]:
     """The stages that the recipe needs, directly or through others, in order."""
     named = {ModelRef(stage.name): stage for stage in recipe.stages if stage.name}
@@ -44,8 +52,34 @@ def used_stages(recipe: Recipe) -> tuple[Recipe, ...]:
 
 def told(findings: Iterable[Finding], recipe: Recipe) -> Iterator[Finding]:
     """Remarks on one of several documents, which they name."""
-    name = recipe.name or "last document"
+    name = recipe.name or _NAMELESS
     return (replace(one, where=f"{name}: {one.where}" if one.where else name) for one in findings)
+
+
+@contextmanager
+def naming(recipe: Recipe) -> Iterator[None]:
+    """Refusals inside are told as remarks on this one of several documents."""
+    try:
+        yield
+    except Refused as problem:
+        raise Refused(told(problem.findings, recipe)) from problem
+
+
+def meant(where: str, names: Sequence[str | None]) -> tuple[int, str] | None:
+    """What ``told`` said: the document that a remark is about, as an index into ``names``, and the place there. The
+    recipe itself where none is named; None where several could be meant."""
+    if len(names) == 1:
+        return 0, where
+    found = [index for index, name in enumerate(names) if _is_in(name or _NAMELESS, where)]
+    if not found:
+        return the_recipe(names), where
+    longest = max(len(names[index] or _NAMELESS) for index in found)
+    found = [index for index in found if len(names[index] or _NAMELESS) == longest]
+    return (found[0], where[longest:].removeprefix(": ")) if len(found) == 1 else None
+
+
+def _is_in(name: str, where: str) -> bool:
+    return where == name or where.startswith(f"{name}: ")
 
 
 def _names(stages: Sequence[Recipe], nameless: int) -> Iterator[Finding]:

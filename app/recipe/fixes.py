@@ -6,17 +6,16 @@ was written, keys that nobody knows included.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.recipe.catalogue import METHODS, Method
-from app.recipe.findings import Finding, Refused
-from app.recipe.places import Edit, apply_edits, value_at
+from app.recipe.documents import meant
+from app.recipe.findings import Finding
+from app.recipe.places import Document, Edit, apply_edits, documents_of, encode_edits, names_of, value_at
 from app.recipe.reading import DTYPES
-from app.recipe.safe_yaml import load_documents
 
 PREFIX = "fix:"
 _GUESS = re.compile(r'Did you mean "([^"]+)"\?')
@@ -29,32 +28,29 @@ _BEYOND = re.compile(r"(?P<model>.+) has layers 0 to (?P<last>\d+); \[\d+, \d+\]
 _NEEDS = re.compile(r'needs "(\w+)"')
 _TOKEN_ROWS = re.compile(r"embed|lm_head|wte|embed_out")
 _TUNED = re.compile(r"instruct|chat|(^|[-_./])(it|dpo|sft|orpo|code[r]?|math)($|[-_.])", re.IGNORECASE)
-Document = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """A button: its words, and the edits that it makes."""
+    """A button: its words, and the edits that it makes in the document of that name, or in the recipe itself."""
 
     label: str
     edits: tuple[Edit, ...]
+    document: str | None = None
 
     @property
     def action(self) -> str:
         """What the button posts."""
-        return PREFIX + json.dumps([list(edit) for edit in self.edits], separators=(",", ":"))
+        return PREFIX + encode_edits(self.document, self.edits)
 
 
 def fixes(text: str, findings: Sequence[Finding]) -> Mapping[Finding, tuple[Fix, ...]]:
-    """The fixes of each finding about a recipe's text. Texts of several documents, and those that are no YAML, have
+    """The fixes of each finding about a recipe's text, in the document that it is about. Texts that are no YAML have
     none."""
-    try:
-        documents = [one for one in load_documents(text) if one is not None]
-    except Refused:
+    documents = documents_of(text)
+    if not documents:
         return {}
-    if len(documents) != 1 or not isinstance(documents[0], dict):
-        return {}
-    found = {finding: tuple(_for(finding, documents[0])) for finding in findings}
+    found = {finding: tuple(_in_its_document(finding, documents)) for finding in findings}
     return {finding: made for finding, made in found.items() if made}
 
 
@@ -63,9 +59,14 @@ def apply_fix(text: str, action: str) -> str:
     return apply_edits(text, action.removeprefix(PREFIX))
 
 
-def _for(finding: Finding, document: Document) -> Sequence[Fix]:
-    make = _MAKERS.get(finding.code)
-    return make(finding, document) if make else ()
+def _in_its_document(finding: Finding, documents: Sequence[Document]) -> Sequence[Fix]:
+    make, names = _MAKERS.get(finding.code), names_of(documents)
+    place = meant(finding.where, names) if make else None
+    if make is None or place is None:
+        return ()
+    index, where = place
+    made = make(replace(finding, where=where), documents[index])
+    return [replace(one, document=names[index] if len(names) > 1 else None) for one in made]
 
 
 def _method(document: Document) -> Method | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
+from app.recipe.documents import the_recipe
 from app.recipe.findings import Refused, refuse
 from app.recipe.safe_yaml import load_documents
 from app.recipe.writing import write_document
@@ -14,6 +15,8 @@ from app.recipe.writing import write_document
 Edit: TypeAlias = tuple[Any, ...]
 """``("set", place, value)``, ``("rename", place, key)`` or ``("drop", place)``. A value is a scalar or a short list of
 them."""
+
+Document: TypeAlias = dict[str, Any]
 
 _INDEX = re.compile(r"\[(\d{1,6})\]")
 _MOST_EDITS, _LONGEST = 16, 400
@@ -25,25 +28,52 @@ def value_at(document: Any, place: str) -> Any:
     return None if found is None else found[0][found[1]]
 
 
+def documents_of(text: str) -> list[Document]:
+    """The documents of a recipe's text as they are written. None for what cannot be edited: no YAML, or no recipe."""
+    try:
+        documents = [one for one in load_documents(text) if one is not None]
+    except Refused:
+        return []
+    return documents if all(isinstance(one, dict) for one in documents) else []
+
+
+def names_of(documents: Sequence[Document]) -> list[str | None]:
+    """The names by which others use their results; None without a usable one."""
+    names = (one.get("name") for one in documents)
+    return [name if name and isinstance(name, str) else None for name in names]
+
+
+def encode_edits(document: str | None, edits: Sequence[Edit]) -> str:
+    """Edits of the document with this name, or of the recipe itself, in JSON."""
+    return json.dumps([document or "", *edits], separators=(",", ":"))
+
+
 def apply_edits(text: str, encoded: str) -> str:
     """The text after edits in JSON. Raises Refused for edits that are not such, or that do not fit the text."""
-    edits = list(_decoded(encoded))
-    documents = [one for one in load_documents(text) if one is not None]
-    if len(documents) != 1 or not isinstance(documents[0], dict):
+    name, edits = _decoded(encoded)
+    documents = documents_of(text)
+    names = names_of(documents)
+    if names.count(name) > 1 or not documents or (name is not None and name not in names):
         raise _gone()
+    document = documents[the_recipe(names) if name is None else names.index(name)]
     for edit in edits:
-        _apply(documents[0], *edit)
-    return write_document(documents[0])
+        _apply(document, *edit)
+    return "---\n".join(map(write_document, documents))
 
 
-def _decoded(encoded: str) -> Iterator[Edit]:
+def _decoded(encoded: str) -> tuple[str | None, list[Edit]]:
+    """The document's name, None for the recipe itself, and the edits."""
     try:
-        edits = json.loads(encoded)
+        told = json.loads(encoded)
     except (ValueError, RecursionError):
         raise _gone() from None
-    if not isinstance(edits, list) or len(edits) > _MOST_EDITS:
+    if not isinstance(told, list) or not 0 < len(told) <= 1 + _MOST_EDITS or not isinstance(told[0], str):
         raise _gone()
-    for edit in edits:
+    return told[0] or None, list(_edits(told[1:]))
+
+
+def _edits(told: Sequence[Any]) -> Iterator[Edit]:
+    for edit in told:
         if not (isinstance(edit, list) and 2 <= len(edit) <= 3 and all(isinstance(one, str) for one in edit[:2])):
             raise _gone()
         if len(edit[1]) > _LONGEST or not all(map(_is_value, edit[2:])):

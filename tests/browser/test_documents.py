@@ -36,7 +36,9 @@ def open_recipe(page: Page, app: Running, text: str) -> None:
 
 
 def test_a_document_is_opened_edited_and_merged_further(page: Page, app: Running) -> None:
-    open_recipe(page, app, TWO)
+    open_recipe(page, app, TWO.replace("name: crafts", "name: crafts\nrandom_seed: 3"))
+    page.locator("#findings").get_by_role("button", name="Remove it").click()
+    expect(yaml(page)).not_to_contain_text("random_seed")
     strip = page.get_by_role("region", name="The merges of this recipe")
     expect(strip.locator("[aria-current]")).to_have_text("2 result")
     expect(page.locator("#facts-1")).to_have_text("134.5M · 30 layers · made by merge 1")
@@ -58,7 +60,7 @@ def test_a_document_is_opened_edited_and_merged_further(page: Page, app: Running
     strip.get_by_role("button", name="result").click()
     strip.get_by_role("button", name="Merge it further").click()
     expect(strip.locator("[aria-current]")).to_have_text("3 result")
-    expect(page.locator("#facts-0")).to_have_text("134.5M · 30 layers · made by merge 2", timeout=15_000)
+    expect(page.locator("#facts-0")).to_have_text("134.5M · 30 layers · made by merge 2")
     expect(page.locator("#findings .error")).to_have_count(0)
     page.get_by_role("button", name="Undo").click()
     expect(strip.locator("li")).to_have_count(3)

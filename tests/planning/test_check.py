@@ -79,6 +79,35 @@ def test_tokenizers_and_templates():
     assert unknown["tokenizers-unknown"].level == "info"
 
 
+MIXED = (
+    "name: soup\nmerge_method: linear\nmodels: [{model: o/a}, {model: o/b}]\nparameters: {weight: 1}\n%s"
+    "---\nmerge_method: linear\nmodels: [{model: soup}, {model: o/%s}]\nparameters: {weight: 1}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "told"),
+    [
+        ("", "a", ["soup"]),
+        ("", "b", ["soup", "last document"]),
+        ("tokenizer_source: union\n", "a", []),
+        ("tokenizer_source: union\n", "b", []),
+    ],
+)
+def test_the_document_that_mixes_tokens_up_is_named(first: str, last: str, told: list[str]) -> None:
+    texts = [{"tokenizer.json": json.dumps({"model": {"vocab": ids}})} for ids in ({"a": 0, "b": 1}, {"a": 1, "b": 0})]
+    models = pair({"texts": texts[0]}, {"texts": texts[1]})
+    remarks = check(recipe(MIXED % (first, last)), family(*models))
+    assert [one.where for one in remarks if one.code == "tokenizers-differ"] == told
+    assert not [one for one in remarks if one.code == "tokenizers-agree"]
+
+
+def test_that_tokenizers_agree_is_told_once_for_all_documents() -> None:
+    texts = {"tokenizer.json": json.dumps({"model": {"vocab": {"a": 0}}})}
+    remarks = found(MIXED % ("", "b"), *pair(texts=texts))
+    assert remarks["tokenizers-agree"].where == ""
+
+
 def test_donor_is_the_base():
     texts = [{"tokenizer.json": "{}", "chat_template.jinja": one} for one in ("{{a}}", "{{b}}", "{{c}}")]
     models = [facts(f"o/{x}", llama_shapes(), texts=text) for x, text in zip(("a", "b", "base"), texts, strict=True)]

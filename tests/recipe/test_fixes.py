@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
 
 from app.planning.check import check
 from app.planning.plan_merge import make_plan
@@ -50,15 +51,33 @@ READING = {
 }
 
 
+OTHER = "merge_method: linear\nmodels: [{model: a/other, parameters: {weight: 1}}]\n"
+USING = "merge_method: linear\nmodels: [{model: first, parameters: {weight: 1}}]\n"
+STANDING = {
+    "alone": ["{}"],
+    "first of two": ["name: first\n{}", USING],
+    "last of two": [f"name: first\n{OTHER}", "{}"],
+    "last of two, with a name": [f"name: first\n{OTHER}", "name: second\n{}"],
+    "the result, written first": ["{}", f"name: first\n{OTHER}"],
+}
+"""Documents, one of them with room for the text of a fix."""
+
+
+@pytest.mark.parametrize("standing", STANDING.values(), ids=STANDING)
 @pytest.mark.parametrize(("code", "text", "label"), READING.values(), ids=READING)
-def test_what_reading_finds(code: str, text: str, label: str | None) -> None:
+def test_what_reading_finds(code: str, text: str, label: str | None, standing: list[str]) -> None:
+    text = "\n---\n".join(standing).replace("{}", text)
     findings = read_recipe(text).findings
     finding = next(one for one in findings if one.code == code)
     fix = fixes(text, findings)[finding][0]
     assert label is None or fix.label == label
-    after = read_recipe(apply_fix(text, fix.action))
+    fixed = apply_fix(text, fix.action)
+    after = read_recipe(fixed)
     assert finding not in after.findings
     assert len(after.findings) < len(findings)
+    both = zip(yaml.safe_load_all(text), yaml.safe_load_all(fixed), strict=True)
+    changed = [before != now for before, now in both]
+    assert changed == ["{}" in one for one in standing], "the others are left as they are"
 
 
 PARENTS = {
@@ -107,6 +126,28 @@ def test_a_slice_is_cut_for_all_its_sources() -> None:
     assert [one.layers for one in recipe.slices[0].sources] == [(2, 4), (0, 2)]
 
 
+@pytest.mark.parametrize("case", ["rows", "layers"])
+def test_what_headers_show_of_an_earlier_document(case: str) -> None:
+    code, text, label, written = FACTS[case]
+    text = f"name: first\n{text}---\n{USING}"
+    findings = found(text)
+    remark = next(one for one in findings if one.code == code)
+    assert remark.where.startswith("first: ")
+    fix = fixes(text, findings)[remark][0]
+    assert fix.label == label
+    after = apply_fix(text, fix.action)
+    assert written in after.split("---")[0]
+    assert code not in [one.code for one in found(after)]
+
+
+def test_the_number_format_of_several_documents_is_the_results() -> None:
+    first = "name: first\nmerge_method: linear\nmodels: [{model: a/two, parameters: {weight: 1}}]\n"
+    text = f"{first}---\nmerge_method: linear\n{TWO.replace('a/two', 'first')}"
+    findings = found(text)
+    fix = fixes(text, findings)[next(one for one in findings if one.code == "dtypes-differ")][0]
+    assert "dtype: bfloat16" in apply_fix(text, fix.action).split("---")[1]
+
+
 def test_vocabularies_can_also_stay_the_bases() -> None:
     text = f"merge_method: linear\n{TWO}"
     finding = Finding("warning", "tokenizers-differ", "", "differ")
@@ -127,16 +168,33 @@ def test_unknown_keys_and_order_survive_an_edit() -> None:
     assert keys == ["merge_method", "models", "mine", "dtype"]
 
 
-@pytest.mark.parametrize("text", ["models: [", "", "- 1", "merge_method: liner\n---\nmerge_method: liner\n"])
+@pytest.mark.parametrize("text", ["models: [", "", "- 1", "merge_method: liner\n---\n- 1\n"])
 def test_what_cannot_be_edited_offers_nothing(text: str) -> None:
     assert fixes(text, [Finding("error", "missing-method", "merge_method", "x")]) == {}
 
 
+TWINS = {
+    "of one name": ("x: seed", f"name: x\nseed: -1\n{OTHER}---\nname: x\nseed: -1\n{OTHER}---\n{OTHER}"),
+    "without a name": ("last document: seed", f"seed: -1\n{OTHER}---\nseed: -1\n{OTHER}"),
+}
+
+
+@pytest.mark.parametrize(("where", "text"), TWINS.values(), ids=TWINS)
+def test_of_two_documents_that_could_be_meant_neither_is_changed(where: str, text: str) -> None:
+    findings = read_recipe(text).findings
+    assert ("bad-seed", where) in [(one.code, one.where) for one in findings]
+    assert fixes(text, findings) == {}
+    with pytest.raises(Refused):
+        apply_fix(text, f'fix:["{"x" if "x" in where else ""}",["drop","seed"]]')
+
+
 HOSTILE = [
-    "", "[", "{}", "[1]", '[["set"]]', '[["set",1,2]]', '[["boom","dtype","x"]]', '[["drop","nothing"]]',
-    '[["set","models[9].model","x"]]', '[["rename","models[0]","x"]]', '[["set","dtype",{"a":1}]]',
-    '[["set","dtype",[1,2,3]]]', '[["set","a.b.c","x"]]', "[" * 100_000, json.dumps([["drop", "dtype"]] * 17),
-    '[["set","dtype","\\ud800"]]', json.dumps([["set", "x" * 500, 1]]), '[["set","dtype",null]]',
+    "", "[", "{}", "[]", "[1]", '[1,["drop","merge_method"]]', '["","drop"]', '["nobody",["drop","merge_method"]]',
+    '["",["set"]]', '["",["set",1,2]]', '["",["boom","dtype","x"]]', '["",["drop","nothing"]]',
+    '["",["set","models[9].model","x"]]', '["",["rename","models[0]","x"]]', '["",["set","dtype",{"a":1}]]',
+    '["",["set","dtype",[1,2,3]]]', '["",["set","a.b.c","x"]]', "[" * 100_000,
+    json.dumps(["", *[["drop", "dtype"]] * 17]), '["",["set","dtype","\\ud800"]]',
+    json.dumps(["", ["set", "x" * 500, 1]]), '["",["set","dtype",null]]', '[["drop","merge_method"]]',
 ]  # fmt: skip
 
 

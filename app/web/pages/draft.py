@@ -93,10 +93,15 @@ def _edited(fields: Fields) -> Draft:
         section = find(recipe, str(section))
         return replace(before, section=section, problems=problems, refused=refused, reshaped=turned)
     after = from_text(write_recipe(recipe)) if recipe != EMPTY else from_text("")
-    if after.recipe is not None:
-        name = next((stage.name for stage in recipe.stages[section.document :]), None)
-        after = replace(after, section=find(after.recipe, str(moved(after.recipe, section, name))))
-    return replace(after, problems=problems, refused=refused, reshaped=reshaped)
+    return replace(_following(after, recipe, section), problems=problems, refused=refused, reshaped=reshaped)
+
+
+def _following(after: Draft, recipe: Recipe, section: Section) -> Draft:
+    """The draft with the same section shown as in the recipe that it was, wherever that document is now."""
+    if after.recipe is None:
+        return after
+    name = next((stage.name for stage in recipe.stages[section.document :]), None)
+    return replace(after, section=find(after.recipe, str(moved(after.recipe, section, name))))
 
 
 def _filled_in(recipe: Recipe, fields: Fields) -> tuple[Recipe, Section, tuple[Finding, ...]]:
@@ -105,15 +110,18 @@ def _filled_in(recipe: Recipe, fields: Fields) -> tuple[Recipe, Section, tuple[F
 
 def _fixed(before: Draft, fields: Fields) -> Draft:
     """The draft after a finding's one-click fix, and after the form's edits where there is a form."""
-    text, problems = before.text, tuple[Finding, ...]()
-    if before.recipe is not None:
-        recipe, _, problems = _filled_in(before.recipe, fields)
-        text = write_recipe(recipe) if recipe != before.recipe else text
+    if before.recipe is None:
+        return _after_fix(before, fields["action"])
+    recipe, section, problems = _filled_in(before.recipe, fields)
+    edited = before if recipe == before.recipe else from_text(write_recipe(recipe))
+    return replace(_following(_after_fix(edited, fields["action"]), recipe, section), problems=problems)
+
+
+def _after_fix(edited: Draft, action: str) -> Draft:
     try:
-        after = from_text(fixes.apply_fix(text, fields["action"]))
+        return replace(from_text(fixes.apply_fix(edited.text, action)), reshaped=True)
     except Refused as problem:
-        return replace(before, problems=problems, refused=problem.findings)
-    return replace(after, problems=problems, reshaped=True)
+        return replace(edited, refused=problem.findings)
 
 
 def _press(

@@ -39,6 +39,12 @@ def shown(page: str) -> list[str]:
     ]
 
 
+def fix_called(page: str, label: str) -> str:
+    """What the only button of these words posts."""
+    (button,) = [one for one in elements(page, "button", name="action") if one.text == label]
+    return button.attributes["value"]
+
+
 def marked(page: str) -> list[str]:
     return [button.text for button in elements(page, "button", **{"aria-current": "step"})]
 
@@ -92,6 +98,42 @@ def test_a_chain_is_built_from_nothing_and_merged(online: TestClient, store: Sto
     assert recipe is not None and [stage.name for stage in recipe.stages] == ["step-1", "step-2"]
     page = press(online, page, action="document:remove:0")
     assert [str(ref) for ref in recipe_of(page).own_parents()] == ["loom/base", "step-2"]
+
+
+def test_a_fix_changes_the_document_it_is_about(online: TestClient) -> None:
+    text = CHAIN.replace("weight: 1}", "weigth: 1}").replace("chat_template: auto", "dtype: bf16")
+    page = online.post("/build", data={"recipe": text}).text
+    for place, label in (
+        ("crafts: models[1].parameters.weigth", "Call it “weight”"),
+        ("last document: dtype", "Use bfloat16"),
+    ):
+        assert place in page
+        page = press(online, page, action=fix_called(page, label))
+        assert place not in page
+    recipe = recipe_of(page)
+    assert (recipe.dtype, recipe.stages[0].models[1].parameters["weight"][0].value) == ("bfloat16", 1)
+
+
+def test_a_fix_keeps_what_the_form_shows_and_what_was_typed(online: TestClient) -> None:
+    models = "- {model: loom/code, parameters: {weight: [0, 1]}}\n- {model: loom/prose, parameters: {weight: 1}}\n"
+    layers = "- sources: [{model: loom/code, layer_range: [1, 5]}, {model: loom/prose, layer_range: [0, 4]}]\n"
+    text = CHAIN.replace(f"models:\n{models}", f"slices:\n{layers}parameters: {{weight: 1}}\n")
+    page = press(online, online.post("/build", data={"recipe": text}).text, action="document:open:0")
+    assert "crafts: slices[0]" in page
+    fix = fix_called(page, "End at layer 3")
+    page = press(online, page, action=fix, name="Chain")
+    recipe = recipe_of(page)
+    assert marked(page) == ["1 crafts"]
+    assert recipe.name == "Chain"
+    assert recipe.stages[0].slices[0].sources[0].layers == (1, 4)
+    assert "crafts: slices[0]" not in page
+
+
+def test_edits_survive_a_fix_that_no_longer_fits(online: TestClient) -> None:
+    page = press(online, online.post("/build", data={"recipe": CHAIN}).text, action="document:open:0")
+    page = press(online, page, action='fix:["nobody",["drop","seed"]]', **{"parent.0.weight": "0.25"})
+    assert "no longer fits" in page
+    assert recipe_of(page).stages[0].models[0].parameters["weight"][0].value == 0.25
 
 
 def test_a_stack_of_a_result(online: TestClient) -> None:
