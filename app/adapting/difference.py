@@ -8,9 +8,10 @@ from typing import Literal
 
 from app.adapting.wanted import Wish
 from app.planning.facts import MERGEABLE, ModelFacts, TensorFacts
-from app.planning.layers import position
+from app.planning.layers import position, read_structure
 from app.planning.ledger import listed
 from app.planning.module_names import EMBEDDINGS, HEAD, outside_layers
+from app.planning.parents import says_untied, token_embedding
 from app.planning.strict_json import short
 from app.recipe.findings import Finding, Refused, did_you_mean, refuse
 
@@ -58,6 +59,7 @@ def compare(tuned: ModelFacts, base: ModelFacts, wish: Wish) -> Difference:
             "different-architecture", tuned.ref, f"Only {len(shared)} tensors have the same name in both models.",
             "Name a fine-tune and the model it was made from.",
         )  # fmt: skip
+    _check_layers(tuned, base)
     found = Difference()
     errors: list[Finding] = []
     apart: list[str] = []
@@ -73,11 +75,48 @@ def compare(tuned: ModelFacts, base: ModelFacts, wish: Wish) -> Difference:
             found.pairs.append(Pair(name, one, other, _kind(name, one, other)))
     if errors:
         raise Refused(errors[:3])
+    found.pairs += _tied_head(tuned, base)
     found.linear = [pair.module for pair in found.pairs if pair.kind == "lora"]
     _check_names(found.linear, wish)
     found.pairs = [pair for pair in found.pairs if _is_wished(pair, wish)]
-    found.findings += _remarks(apart, base.tensors.keys() - tuned.tensors.keys(), tuned, base)
+    gone = base.tensors.keys() - tuned.tensors.keys() - {pair.name for pair in found.pairs}
+    found.findings += [*_remarks(apart, gone, tuned, base), *_about_rows(found.pairs, tuned, base)]
     return found
+
+
+def _check_layers(tuned: ModelFacts, base: ModelFacts) -> None:
+    """No adapter can add a layer or take one away: loading would pass over it in silence. Raises Refused."""
+    theirs = read_structure(base).stacks
+    for stack, layers in read_structure(tuned).stacks.items():
+        if layers != theirs.get(stack, layers):
+            raise refuse(
+                "layer-count-differs", tuned.ref, f"{tuned.ref} has {layers} layers, {base.ref} has {theirs[stack]}.",
+                "An adapter changes the layers there are. Name the model that the fine-tune was made from.",
+            )  # fmt: skip
+
+
+def _tied_head(tuned: ModelFacts, base: ModelFacts) -> Iterator[Pair]:
+    """The head of a fine-tune that uses its embedding as one, where the base has a matrix for it."""
+    heads = [name for name in base.tensors.keys() - tuned.tensors.keys() if _is_head(name)]
+    embedding = None if says_untied(tuned.config) else token_embedding(tuned)
+    if embedding is not None and len(heads) == 1 and _grew(embedding, base.tensors[heads[0]]):
+        yield Pair(heads[0], embedding, base.tensors[heads[0]], "whole")
+
+
+def _is_head(name: str) -> bool:
+    return name.endswith(".weight") and position(name).layer is None and outside_layers(name) == HEAD
+
+
+def _about_rows(pairs: list[Pair], tuned: ModelFacts, base: ModelFacts) -> Iterator[Finding]:
+    """PEFT loads saved embeddings only onto as many rows as they have."""
+    for pair in pairs:
+        if pair.base is not None and pair.base.shape != pair.tuned.shape:
+            rows = pair.tuned.shape[0]
+            text = f"{tuned.ref} has {rows} rows of tokens, {base.ref} has {pair.base.shape[0]}. "
+            text += "The adapter brings all of them and the tokenizer."
+            fix = f"Before PEFT loads it: model.resize_token_embeddings({rows}). Weightloom needs nothing of the kind."
+            yield Finding("warning", "more-tokens", tuned.ref, text, fix)
+            return
 
 
 def _check_names(linear: list[str], wish: Wish) -> None:

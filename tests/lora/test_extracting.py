@@ -182,6 +182,29 @@ def test_what_is_no_fine_tune_is_refused(library: Library, tmp_path: Path):
     assert refused(library, ("broken", "base"), tmp_path) == "not-finite"
 
 
+def test_layers_that_the_base_lacks_are_refused(library: Library, tmp_path: Path):
+    """PEFT passes over what a model has not: such an adapter would load without a word and be wrong."""
+    base = make_tiny(tmp_path / "base", seed=1, layers=4)
+    make_tiny(tmp_path / "deeper", seed=1, layers=5)
+    with pytest.raises(Refused, match="deeper has 5 layers, local:d/base has 4"):
+        extracted(library, "deeper", "base", tmp_path, rank=4)
+    assert refused(library, ("base", "deeper"), tmp_path) == "layer-count-differs"
+    assert base.is_dir()
+
+
+def test_the_head_of_a_tied_fine_tune_is_its_embedding(library: Library, tmp_path: Path):
+    """The base has a matrix for its head, the fine-tune uses its embedding: so does the model with the adapter."""
+    base = make_tiny(tmp_path / "base", seed=1, layers=1)
+    tuned = make_tiny(tmp_path / "tuned", seed=2, base=base)
+    tensors = {name: one for name, one in read_tensors(tuned).items() if name != "lm_head.weight"}
+    write_weights(tuned, tensors, "bfloat16")
+    write_json(tuned / "config.json", json.loads((tuned / "config.json").read_text()) | {"tie_word_embeddings": True})
+    made = extracted(library, "tuned", "base", tmp_path, rank=32)
+    assert "lm_head" in made.saved and not made.findings
+    assert settings(tmp_path)["ensure_weight_tying"] is False
+    close(on_base(library, "base", tmp_path), tensors | {"lm_head.weight": tensors["model.embed_tokens.weight"]})
+
+
 def test_what_an_adapter_cannot_hold_is_told(library: Library, tmp_path: Path):
     base = make_tiny(tmp_path / "base", seed=1, layers=1)
     make_tiny(tmp_path / "tuned", seed=2, base=base)

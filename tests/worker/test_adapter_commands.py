@@ -82,6 +82,20 @@ def test_an_adapter_is_extracted(home: Path, capsys: pytest.CaptureFixture[str])
     assert set(report["ranks"].values()) == {2} and [one["code"] for one in report["findings"]] == ["error-too-large"]
 
 
+def test_an_adapter_with_more_tokens_brings_the_tokenizer(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Put on the base again, the result has the fine-tune's rows and its tokenizer."""
+    base, tuned = make_tiny(home / "base", seed=1, layers=1), make_tiny(home / "tuned", seed=1, layers=1, vocab=336)
+    assert main(["extract-lora", "tuned", "base", "out", "--rank", "2"]) == OK
+    assert "resize_token_embeddings(336)" in capsys.readouterr().err
+    assert (home / "out" / "tokenizer.json").read_bytes() == (tuned / "tokenizer.json").read_bytes()
+    (home / "recipe.yml").write_text("merge_method: passthrough\nmodels: [{model: base+out}]\n")
+    assert main(["merge", "recipe.yml", "again"]) == OK
+    rows = read_tensors(home / "again")["model.embed_tokens.weight"]
+    np.testing.assert_array_equal(rows, read_tensors(tuned)["model.embed_tokens.weight"])
+    assert (home / "again" / "tokenizer.json").read_bytes() != (base / "tokenizer.json").read_bytes()
+    assert json.loads((home / "again" / "config.json").read_text())["vocab_size"] == 336
+
+
 def test_a_model_with_an_adapter_gives_it_back(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_tiny(home / "base", seed=1, layers=1)
     q = "model.layers.0.self_attn.q_proj"

@@ -15,6 +15,7 @@ from app.adapting.wanted import Wish
 from app.planning.adapter_fit import HEAD_NAME
 from app.planning.facts import ModelFacts, TensorFacts
 from app.planning.ledger import listed
+from app.planning.module_names import HEAD, outside_layers
 from app.planning.parents import says_tied, token_embedding
 from app.planning.plan import Input
 from app.planning.strict_json import short
@@ -69,7 +70,8 @@ def extract(
     if not work.modules and not work.whole:
         text = f"{tuned.ref} and {base.ref} have the same weights{'' if _is_all(wish) else ' in what was asked for'}."
         raise refuse("no-change", tuned.ref, text, "Name a fine-tune and the model it was made from.")
-    embedding = work.whole.get(_embedding(tuned)) if says_tied(tuned.config) else None
+    stays_tied = says_tied(tuned.config) and not any(outside_layers(name) == HEAD for name in base.tensors)
+    embedding = work.whole.get(_embedding(tuned)) if stays_tied else None
     told, whole = _told(base, difference.linear, work, turned, tied=embedding is not None)
     if embedding is not None:
         whole.setdefault(HEAD_NAME, embedding)  # PEFT looks for both copies of what it is told to keep tied

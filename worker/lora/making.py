@@ -13,10 +13,11 @@ from threadpoolctl import threadpool_limits
 from app.adapting.outline import needed_files, range_words
 from app.adapting.wanted import WantedExtract, WantedMerge
 from app.library.facts import Library
+from app.planning.carried import OF_TOKENIZER, Carried, carried_files
 from app.planning.facts import ModelFacts
 from app.planning.parents import Parents
-from app.planning.plan import Plan
-from app.preadapt import preextract, premerge
+from app.planning.plan import Carry, Plan
+from app.preadapt import Preextract, preextract, premerge
 from app.recipe.findings import Finding, refuse
 from app.recipe.references import parse_reference
 from app.recipe.schema import Recipe
@@ -51,17 +52,21 @@ class MadeAdapter:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Models or adapters whose weights are read whole."""
+    """Models or adapters whose weights are read whole. ``beside``: small files that are taken over from them."""
 
     parents: tuple[ModelFacts, ...]
+    beside: tuple[Carry, ...] = ()
 
     @property
     def files_needed(self) -> tuple[tuple[int, str], ...]:
-        return tuple((index, file.name) for index, facts in enumerate(self.parents) for file in needed_files(facts))
+        weights = ((index, file.name) for index, facts in enumerate(self.parents) for file in needed_files(facts))
+        return (*weights, *((one.parent, one.file) for one in self.beside))
 
     @property
     def download_bytes(self) -> int:
-        return sum(file.size for one in self.parents for file in needed_files(one) if not file.present)
+        sizes = [{file.name: file for file in one.files} for one in self.parents]
+        files = (sizes[parent].get(name) for parent, name in self.files_needed)
+        return sum(file.size for file in files if file is not None and not file.present)
 
 
 def merged(
@@ -102,7 +107,8 @@ def extracted(
     watch.enter("checking", "Reading the models' headers.")
     looked = preextract(wanted, library, token)
     _tell(looked.findings, watch)
-    inputs = Inputs(looked.parents.with_adapters)
+    tokenizer = _tokenizer(looked)
+    inputs = Inputs(looked.parents.with_adapters, tokenizer.carries)
     _make_room(looked.outline.output_bytes, inputs, out, watch)
     folders = fetch(inputs, library, watch, token=token)
     tuned, base = looked.parents.facts
@@ -117,11 +123,22 @@ def extracted(
 
     with opened(looked.parents, folders) as sources, threadpool_limits(1, "blas"):
         made = extract(tuned, base, sources, wanted.wish, tell)
-    files = {**made.files, "README.md": extracted_card(title, tuned, base, wanted.wish.rank).encode()}
+    beside = {one.file: (folders[one.parent] / one.file).read_bytes() for one in tokenizer.carries}
+    beside |= {name: text.encode() for name, text in tokenizer.texts.items()}
+    files = {**made.files, **beside, "README.md": extracted_card(title, tuned, base, wanted.wish.rank).encode()}
     about = {**wanted.as_params(), "base": _hub_name(base)}
     findings = (*looked.findings, *(one for one in made.findings if one not in looked.findings))
     lines = tuple(_extract_lines(made))
     return MadeAdapter(files, about, inputs.parents, findings, made.ranks, made.kept, lines, made.saved)
+
+
+def _tokenizer(looked: Preextract) -> Carried:
+    """The fine-tune's tokenizer when the adapter brings rows for other tokens than the base has."""
+    if not any(pair.base is not None and pair.base.shape != pair.tuned.shape for pair in looked.difference.pairs):
+        return Carried((), {})
+    found = carried_files(0, looked.parents.facts, None)
+    carries = tuple(one for one in found.carries if one.file in OF_TOKENIZER)
+    return Carried(carries, {name: text for name, text in found.texts.items() if name in OF_TOKENIZER})
 
 
 def _extract_lines(made: Extracted) -> Iterator[str]:
