@@ -20,12 +20,16 @@ from app.recipe.references import COMMIT, is_hub_id
 if TYPE_CHECKING:
     from app.hub.ranged_file import RangedFile
 
-_EXPAND = ("downloads", "likes", "safetensors", "gated", "private", "lastModified", "tags")
+_EXPAND = ("downloads", "likes", "safetensors", "gated", "private", "lastModified", "tags", "library_name")
+_ADAPTERS = "peft"
+"""The library by which the Hub knows adapters: it sets the word where an adapter's settings lie in a repository."""
+_ON_A_MODEL = "base_model:adapter:"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelHit:
-    """A model found by a search. ``updated`` is ISO 8601; None stands for what is not known."""
+    """A model found by a search. ``updated`` is ISO 8601; None stands for what is not known. ``adapter``: it is known
+    to be an adapter, not a model by itself."""
 
     id: str
     downloads: int | None = None
@@ -36,6 +40,7 @@ class ModelHit:
     gated: bool = False
     private: bool = False
     updated: str | None = None
+    adapter: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +85,25 @@ class HubClient:
     def close(self) -> None:
         self.transport.close()
 
-    def search(self, query: str, limit: int = 8, token: str | None = None) -> tuple[ModelHit, ...]:
-        """Models with safetensors weights whose name fits, most downloaded first. Raises Refused within seconds."""
+    def search(
+        self, query: str, limit: int = 8, token: str | None = None, *, adapters: bool | None = None
+    ) -> tuple[ModelHit, ...]:
+        """Models with safetensors weights whose name fits, most downloaded first. Raises Refused within seconds.
+
+        ``adapters``: only those that the Hub lists as adapters, or only the others.
+        """
         query = " ".join(query.split())[:200]
-        params = [("search", query), ("limit", str(limit)), ("sort", "downloads"), ("filter", "safetensors")]
+        asked = limit * 2 if adapters is False else limit  # the Hub cannot be asked for what is no adapter
+        params = [("search", query), ("limit", str(asked)), ("sort", "downloads"), ("filter", "safetensors")]
+        params += [("filter", _ADAPTERS)] if adapters else []
         params += [("expand", name) for name in _EXPAND]
 
         def ask() -> tuple[ModelHit, ...]:
             found = self._ask("/api/models", About(self.endpoint, signed=bool(token)), token, params, list, self.typing)
-            return tuple(_hit(model) for model in found if isinstance(model, dict) and "id" in model)[:limit]
+            hits = [_hit(model) for model in found if isinstance(model, dict) and "id" in model]
+            return tuple(hit for hit in hits if adapters is None or hit.adapter == adapters)[:limit]
 
-        return self._searches.get((query.lower(), limit, token_key(token)), ask)
+        return self._searches.get((query.lower(), limit, token_key(token), adapters), ask)
 
     def info(self, repo: str, revision: str | None = None, token: str | None = None) -> RepoInfo:
         """A repository's commit and files at a branch, tag or commit (None: main). Raises Refused."""
@@ -180,6 +193,7 @@ def _hit(model: dict[str, Any]) -> ModelHit:
         gated=bool(model.get("gated")),
         private=bool(model.get("private")),
         updated=str(model["lastModified"]) if model.get("lastModified") else None,
+        adapter=_is_adapter(model),
     )
 
 
@@ -219,6 +233,11 @@ def _base_models(told: dict[str, Any]) -> tuple[str, ...]:
     """Tags read ``base_model:owner/name`` and, once more, ``base_model:finetune:owner/name``."""
     tagged = [tag.removeprefix("base_model:") for tag in _tags(told) if tag.startswith("base_model:")]
     return tuple(dict.fromkeys(name for name in tagged if is_hub_id(name)))
+
+
+def _is_adapter(told: dict[str, Any]) -> bool:
+    tags = _tags(told)
+    return told.get("library_name") == _ADAPTERS or any(one == _ADAPTERS or one.startswith(_ON_A_MODEL) for one in tags)
 
 
 def _tags(told: dict[str, Any]) -> list[str]:

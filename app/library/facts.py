@@ -2,8 +2,8 @@
 
 A reference means, in this order:
 
-1. ``local:root/folder``: a folder in one of the opened roots.
-2. On the command line only: a folder. ``./model``, ``../model``, ``/models/x`` and ``~/x`` always mean one; a plain
+1. ``local:root/folder``: a folder in one of the opened roots, or a safetensors file in one.
+2. On the command line only: a folder or a safetensors file. ``./model``, ``../model``, ``/models/x`` and ``~/x`` always mean one; a plain
    ``owner/name`` does when such a folder exists below the current one, which then wins over the Hub.
 3. ``owner/name`` with an optional ``@revision``: a model on the Hub.
 
@@ -23,7 +23,7 @@ from app.hub.fading import Fading
 from app.library.card import CARD, LONGEST, licence_and_bases
 from app.library.distances import Distances
 from app.library.headers import Contents, ModelFiles, Piece, read_adapter, read_model, read_text
-from app.library.local import LocalFiles, LocalRoots
+from app.library.local import LocalFiles, LocalRoots, folder_of, weights_file
 from app.library.remote import HubFiles
 from app.planning.adapters import put_on
 from app.planning.facts import FileFacts, ModelFacts
@@ -128,7 +128,7 @@ class Library:
         ref = parse_reference(model.ref) if isinstance(model, ModelFacts) else model
         place = self._place(ref)
         if place is not None:
-            return place
+            return folder_of(place)
         commit = model.commit if isinstance(model, ModelFacts) else ref.revision
         if commit is None or not COMMIT.fullmatch(commit):
             raise refuse("not-pinned", str(ref), f"{ref} does not name a commit.", "Read its facts first.")
@@ -138,20 +138,21 @@ class Library:
                 cache.link(ref.name, commit, file)
         return cache.snapshot(ref.name, commit)
 
-    def search(self, query: str, limit: int = 8, token: str | None = None) -> Found:
+    def search(self, query: str, limit: int = 8, token: str | None = None, *, adapters: bool | None = None) -> Found:
         """Local models and Hub models whose name fits. Never raises: a Hub that cannot be asked is a finding.
 
-        The address of a model's page finds that model.
+        The address of a model's page finds that model. ``adapters``: only adapters, or none of them.
         """
         address = _ADDRESS.match(query.strip())
         query = address[1] if address else query
         words = query.lower().split()
-        names = [name for name in self.roots.models() if all(word in name.lower() for word in words)]
-        local = tuple(ModelHit(name) for name in names[:limit])
+        here = (one for one in self.roots.models().items() if all(word in one[0].lower() for word in words))
+        fitting = [ModelHit(name, adapter=kind) for name, kind in here if adapters is None or kind == adapters]
+        local = tuple(fitting[:limit])
         if self.hub is None or not words:
             return Found(local)
         try:
-            return Found((*local, *self.hub.search(query, limit, token)))
+            return Found((*local, *self.hub.search(query, limit, token, adapters=adapters)))
         except Refused as refused:
             return Found(local, tuple(replace(finding, level="warning") for finding in refused.findings))
 
@@ -168,16 +169,19 @@ class Library:
             raise Refused(_of(ref, finding) for finding in refused.findings) from refused
 
     def _place(self, ref: ModelRef) -> Path | None:
-        """The folder a reference means; None for a model on the Hub. Raises Refused."""
+        """The folder or file a reference means; None for a model on the Hub. Raises Refused."""
         place: Path | None = None
         if ref.is_local:
             place = self.roots.resolve(ref.name)
         elif self._folder is not None:
             path = self._folder / Path(ref.name).expanduser()
-            place = path.resolve() if path.is_dir() else None
+            if path.is_dir():
+                place = path.resolve()
+            elif path.is_file():  # by its own name, which a cache may have made a link to another
+                place = weights_file(path.parent.resolve() / path.name, str(ref))
         if place is not None and ref.revision is not None:
             raise refuse(
-                "no-revisions", str(ref), f"{ref.name} is a folder, and a folder has no revisions.",
+                "no-revisions", str(ref), f"{ref.name} is on this machine, where nothing has revisions.",
                 f"Leave out @{ref.revision}.",
             )  # fmt: skip
         if place is None and (_FOLDER.match(ref.name) or not is_hub_id(ref.name)):
@@ -186,7 +190,7 @@ class Library:
 
     def _no_such_folder(self, ref: ModelRef) -> Refused:
         if self._folder is not None:
-            return refuse("model-not-found", str(ref), f"There is no folder {ref.name}.", "Check the path.")
+            return refuse("model-not-found", str(ref), f"There is no folder or file {ref.name}.", "Check the path.")
         return refuse(
             "bad-reference", str(ref), f'"{ref.name}" is not a model reference.',
             "Write a Hub id (owner/model), or local:root/folder.",
@@ -219,6 +223,7 @@ class Library:
             files=self._local_ids.get((str(place), source.fingerprint), source.with_content_ids),
             texts=contents.texts,
             folded=contents.folded,
+            own_names=contents.own_names,
             licence=licence,
             base_models=bases,
         )
@@ -235,6 +240,7 @@ class Library:
             commit=source.commit,
             texts=contents.texts,
             folded=contents.folded,
+            own_names=contents.own_names,
             licence=source.licence,
             base_models=source.base_models,
             private=source.private,

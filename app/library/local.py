@@ -12,8 +12,10 @@ from types import MappingProxyType
 
 from app.hub.fading import Fading
 from app.library.headers import Piece
+from app.library.weight_files import ADAPTER_WEIGHTS, CONFIG, ENDING, other_format
+from app.planning.adapter_config import ADAPTER_CONFIG
 from app.planning.facts import FileFacts
-from app.recipe.findings import Refused, did_you_mean, refuse
+from app.recipe.findings import Finding, Refused, did_you_mean, refuse
 from app.settings import Settings
 
 DEEPEST = 5
@@ -44,14 +46,16 @@ class LocalRoots:
     def __init__(self, roots: Mapping[str, Path], unlisted: Mapping[str, Path] = MappingProxyType({})) -> None:
         self._listed_roots = tuple(roots)
         self._roots = {name: Path(os.path.realpath(path)) for name, path in {**unlisted, **roots}.items()}
-        self._listed: Fading[tuple[str, ...]] = Fading(seconds=5, most=1)
+        self._listed: Fading[Mapping[str, bool]] = Fading(seconds=5, most=1)
 
-    def models(self) -> tuple[str, ...]:
-        """References of all models and adapters in all roots, sorted: folders with a config and safetensors."""
+    def models(self) -> Mapping[str, bool]:
+        """References of all models and adapters in all roots, sorted: folders with a config and safetensors. Of each
+        whether it is an adapter."""
         return self._listed.get("", self._list)
 
     def resolve(self, reference: str) -> Path:
-        """The real folder of ``local:root/folder``. Raises Refused for anything that is not a folder in a root.
+        """The real folder of ``local:root/folder``, or a safetensors file in one, whose own name is kept. Raises Refused
+        for anything else.
 
         The path is checked after following every link, so neither ``..`` nor a link leads out.
         """
@@ -61,22 +65,25 @@ class LocalRoots:
         parts = inside.split("/") if inside else []
         if not inside.isprintable() or "\\" in inside or any(part in ("", ".", "..") for part in parts):
             raise refuse(
-                "bad-local-path", reference, "This is not a plain path to a folder.",
+                "bad-local-path", reference, "This is not a plain path to a folder or file.",
                 f"Write {_SCHEME}{name}/folder, without .. and //.",
             )  # fmt: skip
         root = self._roots[name]
-        real = Path(os.path.realpath(root.joinpath(*parts)))
-        if not is_inside(real, root):
+        path = root.joinpath(*parts)
+        real, folder = Path(os.path.realpath(path)), Path(os.path.realpath(path.parent))
+        if not is_inside(real, root) or (parts and not is_inside(folder, root)):
             raise refuse(
-                "outside-root", reference, f"This folder is a link that leads out of {name}.",
-                "Add the folder it leads to as a root of its own (WEIGHTLOOM_MODEL_ROOTS).",
+                "outside-root", reference, f"This {'file' if real.is_file() else 'folder'} is a link that leads out of "
+                f"{name}.", "Add the folder it leads to as a root of its own (WEIGHTLOOM_MODEL_ROOTS).",
             )  # fmt: skip
-        if not real.is_dir():
-            raise refuse(
-                "model-not-found", reference, f"There is no folder {inside or '.'} in {name}.",
-                did_you_mean(reference, self.models()) or "See the list of local models for what is there.",
-            )  # fmt: skip
-        return real
+        if real.is_dir():
+            return real
+        if real.is_file():
+            return weights_file(folder / path.name, reference)
+        raise refuse(
+            "model-not-found", reference, f"There is no folder or file {inside or '.'} in {name}.",
+            did_you_mean(reference, self.models()) or "See the list of local models for what is there.",
+        )  # fmt: skip
 
     def root_of(self, reference: str) -> Path:
         """The real path of the root that a reference names."""
@@ -89,16 +96,27 @@ class LocalRoots:
         )
         return refuse("unknown-root", reference, f'No folder of models is known as "{name}".', advice)
 
-    def _list(self) -> tuple[str, ...]:
-        found: list[str] = []
+    def _list(self) -> Mapping[str, bool]:
+        found: dict[str, bool] = {}
         for name in sorted(self._listed_roots):
             root = self._roots[name]
-            for folder in _models_below(root):
+            for folder, is_adapter in _models_below(root):
                 inside = folder.relative_to(root).as_posix()
-                found.append(f"{_SCHEME}{name}" if inside == "." else f"{_SCHEME}{name}/{inside}")
+                found[f"{_SCHEME}{name}" if inside == "." else f"{_SCHEME}{name}/{inside}"] = is_adapter
                 if len(found) >= MOST_MODELS:
-                    return tuple(found)
-        return tuple(found)
+                    return MappingProxyType(found)
+        return MappingProxyType(found)
+
+
+def weights_file(path: Path, reference: str) -> Path:
+    """The same path, if it may be a safetensors file by its name. Raises Refused."""
+    if path.name.endswith(ENDING):
+        return path
+    other = other_format(path.name) or Finding(
+        "error", "not-a-model", reference, f"{path.name} is a file, and not one of weights.",
+        f"Name a folder, or a {ENDING} file.",
+    )  # fmt: skip
+    raise Refused(other)
 
 
 def is_inside(real: Path, root: Path) -> bool:
@@ -106,8 +124,9 @@ def is_inside(real: Path, root: Path) -> bool:
     return os.path.commonpath([real, root]) == str(root)
 
 
-def _models_below(root: Path) -> Iterator[Path]:
-    """Model folders, in order of their names, each found once however many links lead to it. Not below a model."""
+def _models_below(root: Path) -> Iterator[tuple[Path, bool]]:
+    """Model folders, in order of their names, each found once however many links lead to it, and whether an adapter is
+    all there is in it. Not below a model."""
     visited: set[str] = set()
     waiting = [(root, 0)]
     while waiting and len(visited) < MOST_FOLDERS:
@@ -122,27 +141,35 @@ def _models_below(root: Path) -> Iterator[Path]:
         except OSError:
             continue
         names = {entry.name for entry in here}
-        if names & {"config.json", "adapter_config.json"} and any(name.endswith(".safetensors") for name in names):
-            yield folder
+        weights = {name for name in names if name.endswith(".safetensors")}
+        if weights and names & {CONFIG, ADAPTER_CONFIG}:
+            yield folder, CONFIG not in names or (ADAPTER_CONFIG in names and weights == {ADAPTER_WEIGHTS})
         elif depth < DEEPEST:
             folders = [entry for entry in here if not entry.name.startswith(".") and entry.is_dir()]
             waiting += [(folder / entry.name, depth + 1) for entry in reversed(folders)]
 
 
+def folder_of(place: Path) -> Path:
+    """The folder of a model that is one, or that is a file in one."""
+    return place if place.is_dir() else place.parent
+
+
 @dataclass(frozen=True)
 class LocalFiles:
-    """The files of one folder, for ``read_model``. ``inside``: links must not lead out of this real path."""
+    """The files of one folder, or one file by itself, for ``read_model``."""
 
     folder: Path
     files: Mapping[str, FileFacts]
     fingerprint: tuple[tuple[str, int, int, int], ...]
 
     @classmethod
-    def of(cls, folder: Path, inside: Path | None = None) -> LocalFiles:
-        """List a folder (not what is below it). Raises Refused when a link leads out of ``inside``."""
+    def of(cls, place: Path, inside: Path | None = None) -> LocalFiles:
+        """List a folder (not what is below it), or take a single file. Raises Refused when a link leads out of the real
+        path ``inside``."""
+        folder = folder_of(place)
         files: dict[str, FileFacts] = {}
         marks = []
-        for path in sorted(folder.iterdir()):
+        for path in sorted(folder.iterdir()) if folder == place else [place]:
             try:
                 found = path.stat()
             except OSError:

@@ -14,12 +14,24 @@ from typing import Any
 from app.recipe.catalogue import METHODS, Method
 from app.recipe.documents import meant
 from app.recipe.findings import Finding
-from app.recipe.places import Document, Edit, apply_edits, documents_of, encode_edits, names_of, value_at
+from app.recipe.places import (
+    MOST_EDITS,
+    Document,
+    Edit,
+    apply_edits,
+    documents_of,
+    encode_edits,
+    names_of,
+    places_of,
+    value_at,
+)
 from app.recipe.reading import DTYPES
 
 PREFIX = "fix:"
 _GUESS = re.compile(r'Did you mean "([^"]+)"\?')
 _ADDRESS = re.compile(r"https?://[^/\s]+/([\w.-]+/[\w.-]+)(?:/tree/([\w.-]+))?/?", re.ASCII)
+_WRITTEN_WITH = re.compile(r"Write ([^\s+]+)\+\S+\.")
+_ANY_MODEL = "owner/model"
 _DTYPE_WORDS = {
     "bf16": "bfloat16", "fp16": "float16", "half": "float16", "f16": "float16", "fp32": "float32", "f32": "float32",
     "float": "float32", "fp64": "float64", "double": "float64",
@@ -139,12 +151,31 @@ def _one_value(finding: Finding, document: Document) -> list[Fix]:
 
 def _suggested_base(_: Finding, document: Document) -> list[Fix]:
     """The parent that is not called after a fine-tuning, if there is exactly one; else each of at most three."""
-    models = document.get("models")
-    names = [one["model"] for one in models if isinstance(one, dict) and isinstance(one.get("model"), str)] \
-        if isinstance(models, list) else []  # fmt: skip
+    names = _models(document)
     plain = [name for name in names if not _TUNED.search(name)]
     offered = plain if len(plain) == 1 else names if len(names) <= 3 else []
-    return [Fix(f"Take {name}", (("set", "base_model", name),)) for name in dict.fromkeys(offered)]
+    return [Fix(f"Take {name}", (("set", "base_model", name),)) for name in offered]
+
+
+def _put_on_a_model(finding: Finding, document: Document) -> list[Fix]:
+    """An adapter behind the model that it was made for, or behind each of at most three of the recipe's."""
+    adapter, said = finding.where, _WRITTEN_WITH.fullmatch(finding.fix)
+    places = places_of(document, adapter)
+    if said is None or not 0 < len(places) <= MOST_EDITS:
+        return []
+    models = [name for name in _models(document) if name != adapter]
+    offered = [said[1]] if said[1] != _ANY_MODEL else models if len(models) <= 3 else []
+    return [
+        Fix(f"Put it on {name}", tuple(("set", place, f"{name}+{adapter}") for place in places)) for name in offered
+    ]
+
+
+def _models(document: Document) -> list[str]:
+    """The base and the models that a document names, each once and without adapters."""
+    models = document.get("models")
+    named = [one.get("model") for one in models if isinstance(one, dict)] if isinstance(models, list) else []
+    texts = [one for one in (document.get("base_model"), *named) if isinstance(one, str)]
+    return list(dict.fromkeys(one.partition("+")[0] for one in texts))
 
 
 def _one_tokenizer_key(_: Finding, __: Document) -> list[Fix]:
@@ -215,6 +246,7 @@ _MAKERS: Mapping[str, Callable[[Finding, Document], Sequence[Fix]]] = {
     "out-of-range": _into_range,
     "no-curve": _one_value,
     "missing-base": _suggested_base,
+    "adapter-alone": _put_on_a_model,
     "two-tokenizers": _one_tokenizer_key,
     "tokenizers-differ": _join_vocabularies,
     "shape-mismatch": _join_vocabularies,

@@ -19,13 +19,29 @@ them."""
 Document: TypeAlias = dict[str, Any]
 
 _INDEX = re.compile(r"\[(\d{1,6})\]")
-_MOST_EDITS, _LONGEST = 16, 400
+MOST_EDITS, _LONGEST = 16, 400
 
 
 def value_at(document: Any, place: str) -> Any:
     """What stands at a place; None if nothing does."""
     found = _find(document, place)
     return None if found is None else found[0][found[1]]
+
+
+def places_of(document: Any, value: str) -> list[str]:
+    """Every place where a text stands."""
+    return [place for place, found in _leaves(document, "") if found == value]
+
+
+def _leaves(node: Any, place: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(node, dict):
+        for key, inner in node.items():
+            yield from _leaves(inner, f"{place}.{key}" if place else key)
+    elif isinstance(node, list):
+        for index, inner in enumerate(node):
+            yield from _leaves(inner, f"{place}[{index}]")
+    else:
+        yield place, node
 
 
 def documents_of(text: str) -> list[Document]:
@@ -67,7 +83,7 @@ def _decoded(encoded: str) -> tuple[str | None, list[Edit]]:
         told = json.loads(encoded)
     except (ValueError, RecursionError):
         raise _gone() from None
-    if not isinstance(told, list) or not 0 < len(told) <= 1 + _MOST_EDITS or not isinstance(told[0], str):
+    if not isinstance(told, list) or not 0 < len(told) <= 1 + MOST_EDITS or not isinstance(told[0], str):
         raise _gone()
     return told[0] or None, list(_edits(told[1:]))
 

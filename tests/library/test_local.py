@@ -32,7 +32,26 @@ def code(refused: pytest.ExceptionInfo[Refused]) -> str:
 
 
 def test_models_are_listed_with_their_references(roots: LocalRoots) -> None:
-    assert roots.models() == ("local:disk/big", "local:disk/family/small", "local:one")
+    assert tuple(roots.models()) == ("local:disk/big", "local:disk/family/small", "local:one")
+
+
+@pytest.mark.parametrize(
+    ("files", "is_adapter"),
+    [
+        (["adapter_config.json", "adapter_model.safetensors"], True),
+        (["adapter_config.json", "adapter_model.safetensors", "config.json"], True),
+        (["adapter_config.json", "adapter_model.safetensors", "config.json", "model.safetensors"], False),
+        (["config.json", "model-00001-of-00002.safetensors"], False),
+    ],
+)
+def test_models_and_adapters_are_told_apart(tmp_path: Path, files: list[str], is_adapter: bool) -> None:
+    (tmp_path / "one").mkdir()
+    for name in files:
+        (tmp_path / "one" / name).touch()
+    library = Library(None, LocalRoots({"disk": tmp_path}))
+    assert [(hit.id, hit.adapter) for hit in library.search("one").models] == [("local:disk/one", is_adapter)]
+    assert len(library.search("one", adapters=is_adapter).models) == 1
+    assert library.search("one", adapters=not is_adapter).models == ()
 
 
 def test_a_listing_survives_links_in_circles_and_out(roots: LocalRoots, tmp_path: Path) -> None:
@@ -41,7 +60,7 @@ def test_a_listing_survives_links_in_circles_and_out(roots: LocalRoots, tmp_path
     (tmp_path / "models" / "unreadable").mkdir(mode=0)
     deep = tmp_path / "models" / "/".join(f"d{n}" for n in range(9))
     make_tiny(deep / "model", seed=5, layers=1)
-    assert roots.models() == ("local:disk/big", "local:disk/family/small", "local:one")
+    assert tuple(roots.models()) == ("local:disk/big", "local:disk/family/small", "local:one")
 
 
 def test_references_reach_their_folder(roots: LocalRoots, tmp_path: Path) -> None:
@@ -98,7 +117,7 @@ def test_a_root_may_itself_be_a_link(tmp_path: Path) -> None:
     make_tiny(tmp_path / "really" / "model", seed=1, layers=1)
     (tmp_path / "link").symlink_to("really")
     roots = LocalRoots({"disk": tmp_path / "link"})
-    assert roots.models() == ("local:disk/model",)
+    assert tuple(roots.models()) == ("local:disk/model",)
     assert roots.resolve("local:disk/model") == tmp_path / "really" / "model"
 
 
@@ -118,14 +137,14 @@ def test_a_new_model_shows_up_by_itself(tmp_path: Path, monkeypatch: pytest.Monk
     clock = [0.0]
     monkeypatch.setattr("app.hub.fading.time.monotonic", lambda: clock[0])
     roots = LocalRoots({"disk": tmp_path})
-    assert roots.models() == ()
+    assert tuple(roots.models()) == ()
     make_tiny(tmp_path / "fresh", seed=1, layers=1)
     clock[0] = 6.0
-    assert roots.models() == ("local:disk/fresh",)
+    assert tuple(roots.models()) == ("local:disk/fresh",)
     (tmp_path / "fresh").rename(tmp_path / "renamed")
-    assert roots.models() == ("local:disk/fresh",)
+    assert tuple(roots.models()) == ("local:disk/fresh",)
     clock[0] = 12.0
-    assert roots.models() == ("local:disk/renamed",)
+    assert tuple(roots.models()) == ("local:disk/renamed",)
 
 
 def test_tokenizers_of_two_folders_can_be_compared(tmp_path: Path) -> None:
@@ -149,7 +168,7 @@ def test_unlisted_roots_are_found_by_name_alone(tmp_path: Path) -> None:
         (tmp_path / name / "x" / "config.json").write_text("{}")
         (tmp_path / name / "x" / "model.safetensors").write_text("")
     roots = LocalRoots({"disk": tmp_path / "mine"}, {"results": tmp_path / "made"})
-    assert roots.models() == ("local:disk/x",)
+    assert tuple(roots.models()) == ("local:disk/x",)
     assert roots.resolve("local:results/x") == tmp_path / "made/x"
     with pytest.raises(Refused) as caught:
         roots.resolve("local:resluts/x")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -84,7 +85,10 @@ PARENTS = {
     "a/one": facts("a/one", llama_shapes(4), llama_config(4)),
     "a/two": facts("a/two", llama_shapes(4), llama_config(4), dtype="F16"),
     "a/wide": facts("a/wide", llama_shapes(4, vocab=40), llama_config(4, vocab=40)),
+    "a/lora": facts("a/lora", {}, {}, texts={"adapter_config.json": "{}"}),
+    "a/told": facts("a/told", {}, {}, texts={"adapter_config.json": '{"base_model_name_or_path": "a/two"}'}),
 }
+LINEAR = "merge_method: linear\n"
 STACK = (
     "merge_method: linear\nslices:\n"
     "- sources:\n"
@@ -95,6 +99,13 @@ FACTS = {
     "formats": ("dtypes-differ", f"merge_method: linear\n{TWO}", "Set bfloat16", "dtype"),
     "rows": ("shape-mismatch", f"merge_method: linear\n{TWO.replace('two', 'wide')}", "Join the vocabularies", "union"),
     "layers": ("layer-range", STACK, "End at layer 3", "layer_range: [2, 4]"),
+    "an adapter": ("adapter-alone", f"{LINEAR}{TWO.replace('two', 'lora')}", "Put it on a/one", "a/one+a/lora"),
+    "one that says for whom": (
+        "adapter-alone",
+        f"{LINEAR}{TWO.replace('two', 'told')}",
+        "Put it on a/two",
+        "a/two+a/t",
+    ),
 }
 
 
@@ -111,7 +122,7 @@ def test_what_headers_show(code: str, text: str, label: str, written: str) -> No
 def found(text: str) -> tuple[Finding, ...]:
     recipe = read_recipe(text).recipe
     assert recipe is not None
-    known = family(*(PARENTS[str(ref)] for ref in recipe.parents()))
+    known = family(*(PARENTS.get(str(ref)) or replace(PARENTS[ref.name], ref=str(ref)) for ref in recipe.parents()))
     try:
         return (*check(recipe, known), *make_plan(recipe, known).findings)
     except Refused as problem:
@@ -146,6 +157,12 @@ def test_the_number_format_of_several_documents_is_the_results() -> None:
     findings = found(text)
     fix = fixes(text, findings)[next(one for one in findings if one.code == "dtypes-differ")][0]
     assert "dtype: bfloat16" in apply_fix(text, fix.action).split("---")[1]
+
+
+def test_the_base_of_adapters_is_the_model_they_are_on() -> None:
+    text = "merge_method: ties\nmodels: [{model: a/m+a/x}, {model: a/m+a/y}]\nparameters: {weight: 1}\n"
+    (finding,) = read_recipe(text).findings
+    assert [one.label for one in fixes(text, [finding])[finding]] == ["Take a/m"]
 
 
 def test_vocabularies_can_also_stay_the_bases() -> None:

@@ -76,7 +76,7 @@ def _described(hub: State, repo: str, expand: list[str]) -> dict[str, Any]:
         "lastModified": meta.get("lastModified", "2026-01-01T00:00:00.000Z"),
         "createdAt": "2026-01-01T00:00:00.000Z",
         "pipeline_tag": "text-generation",
-        "library_name": "transformers",
+        "library_name": "peft" if "peft" in _tags(hub, repo) else "transformers",
     }
     extra: dict[str, Any] = {
         "safetensors": _parameters(hub, repo) if "safetensors" in expand else None,
@@ -93,6 +93,7 @@ def _tags(hub: State, repo: str) -> list[str]:
     """Those given, and the library tag that the Hub adds by the files."""
     _, files = hub.repos.head(repo)
     found = ["safetensors"] if any(name.endswith(".safetensors") for name in files) else []
+    found += ["peft"] if "adapter_config.json" in files else []
     return [*found, *hub.repos.meta(repo).get("tags", [])]
 
 

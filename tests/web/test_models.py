@@ -22,6 +22,17 @@ def test_search(online: TestClient) -> None:
     assert (code["downloads"], code["licence"], code["gated"], code["private"]) == (7, "apache-2.0", False, False)
 
 
+def test_a_search_for_one_kind(online: TestClient, hub: StandInHub) -> None:
+    hub.add("loom/lora", {"adapter_config.json": "{}", "adapter_model.safetensors": b"12345678{}"})
+    found = {
+        kind: {one["id"] for one in online.get("/api/models/search", params={"q": "loom"} | kind_of).json()["models"]}
+        for kind, kind_of in {"both": {}, "model": {"kind": "model"}, "adapter": {"kind": "adapter"}}.items()
+    }
+    assert found["adapter"] == {"loom/lora"}
+    assert found["model"] == {"loom/base", "loom/code", "loom/prose"}
+    assert found["both"] == found["model"] | found["adapter"]
+
+
 def test_local_models_come_first(online: TestClient) -> None:
     found = online.get("/api/models/search", params={"q": "o"}).json()["models"]
     assert found[0]["id"] == "local:shelf/one"

@@ -19,11 +19,11 @@ _LOCAL = "local:"
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A model to pick: its reference, one line about it, and whether it lies on this machine."""
+    """A model or an adapter to pick: its reference and one line about it."""
 
     ref: str
     about: str
-    local: bool
+    adapter: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +63,18 @@ class ModelPage:
         return (made_for(self.facts) or "") if self.alone else ""
 
 
-def suggestions(hits: Sequence[ModelHit]) -> tuple[Suggestion, ...]:
-    return tuple(Suggestion(hit.id, _about(hit), hit.id.startswith(_LOCAL)) for hit in hits)
+def suggestions(hits: Sequence[ModelHit], model: str = "") -> tuple[Suggestion, ...]:
+    """Models first, then adapters. ``model``: what the adapters are to be put on."""
+    put_on = f"{model}+" if model else ""
+    found = (Suggestion(put_on + hit.id, _about(hit), hit.adapter and not model) for hit in hits)
+    return tuple(sorted(found, key=lambda one: one.adapter))
 
 
 def _about(hit: ModelHit) -> str:
     if hit.id.startswith(_LOCAL):
-        return "on this machine"
+        return "adapter · on this machine" if hit.adapter else "on this machine"
     parts = [
+        "adapter" if hit.adapter else "",
         short_number(hit.parameters) if hit.parameters else "",
         DTYPE_WORDS.get(hit.dtype, hit.dtype) if hit.dtype else "",
         hit.licence or "",

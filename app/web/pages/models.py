@@ -7,11 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from app.library.facts import Library
 from app.recipe.references import is_hub_id, parse_reference
 from app.web.dependencies import JobsDep, LibraryDep, SettingsDep, TemplatesDep
 from app.web.pages.model_view import model_page, suggestions
 from app.web.pages.typed import exact_reference
 from app.web.pages.workers import workers_pill
+from app.web.rendering import Templates
 
 router = APIRouter(include_in_schema=False)
 
@@ -33,11 +35,29 @@ def index(
 
 @router.get("/models/suggest")
 def suggest(request: Request, templates: TemplatesDep, library: LibraryDep, q: Words = "") -> HTMLResponse:
-    """The options below the field that picks a model."""
-    found = library.search(q, 8)
+    """The options below the field that picks a parent of a merge: a model, or an adapter that goes on one."""
+    return _options(request, templates, library, q, None)
+
+
+@router.get("/models/suggest/models")
+def suggest_models(request: Request, templates: TemplatesDep, library: LibraryDep, q: Words = "") -> HTMLResponse:
+    """The options where only models fit, by themselves or with an adapter on them."""
+    return _options(request, templates, library, q, False)
+
+
+@router.get("/models/suggest/adapters")
+def suggest_adapters(request: Request, templates: TemplatesDep, library: LibraryDep, q: Words = "") -> HTMLResponse:
+    """The options where only adapters fit."""
+    return _options(request, templates, library, q, True)
+
+
+def _options(request: Request, templates: Templates, library: Library, q: str, adapters: bool | None) -> HTMLResponse:
+    model, plus, words = q.rpartition("+")
+    model = exact_reference(model) if plus and not adapters else ""
+    found = library.search(words, 8, adapters=True) if model else library.search(q, 8, adapters=adapters)
     return templates.partial(
-        request, "partials/_suggestions.html", q=q, found=suggestions(found.models), findings=found.findings,
-        pasted=exact_reference(q),
+        request, "partials/_suggestions.html", q=q, found=suggestions(found.models, model), findings=found.findings,
+        pasted=exact_reference(q), what="adapter" if adapters or model else "model",
     )  # fmt: skip
 
 

@@ -11,11 +11,12 @@ def typed_reference(text: str) -> ModelRef:
     """A Hub id, a local model, or the address of a model's page on the Hub. Raises Refused for anything else: what
     happens to lie in this server's folders is never meant."""
     ref = parse_reference(_without_address(text.strip()), "add")
-    if not ref.is_local and not is_hub_id(ref.name):
-        raise refuse(
-            "bad-reference", "add", f'"{ref.name[:60]}" is not a model reference.',
-            "Write a Hub id (owner/model), or local:root/folder.",
-        )  # fmt: skip
+    for one in (ref, ref.adapter):
+        if one is not None and not one.is_local and not is_hub_id(one.name):
+            raise refuse(
+                "bad-reference", "add", f'"{one.name[:60]}" is not a model reference.',
+                "Write a Hub id (owner/model), or local:root/folder.",
+            )  # fmt: skip
     return ref
 
 

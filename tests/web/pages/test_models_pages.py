@@ -25,6 +25,34 @@ def test_suggestions_hold_local_models_and_the_hubs(online: TestClient) -> None:
     assert "7 downloads" in answer
 
 
+@pytest.fixture
+def lora(hub: StandInHub) -> str:
+    hub.add("loom/lora", {"adapter_config.json": "{}", "adapter_model.safetensors": b"12345678{}"}, downloads=99)
+    return "loom/lora"
+
+
+def test_models_and_adapters_are_told_apart(online: TestClient, lora: str) -> None:
+    def offered(kind: str, words: str = "loom") -> str:
+        return online.get(f"/models/suggest{kind}", params={"q": words}).text
+
+    models = {"loom/base", "loom/code", "loom/prose"}
+    assert set(refs(offered("/models"))) == models
+    assert refs(offered("/adapters")) == [lora]
+    every = offered("")
+    assert refs(every)[-1] == lora, "after the models, though more often downloaded"
+    assert elements(every, "div", **{"class": "about"})[-1].text.startswith("adapter · ")
+    assert "Adapters, which go on a model" in every
+    assert "No adapter is called that" in offered("/adapters", "loom code")
+    for kind in ("", "/models"):
+        assert refs(offered(kind, "loom/code+lor")) == ["loom/code+loom/lora"]
+    page = online.get("/models", params={"q": "loom"}).text
+    assert [head.text for head in elements(page, "h2")][:2] == ["Models", "Adapters"]
+    assert {link.attributes["href"] for link in elements(page, "a", **{"class": "button small"})} == {
+        "/adapters?adapter=loom/lora"
+    }
+    assert {one.attributes["value"] for one in elements(page, "input", name="add")} == models
+
+
 def test_a_pasted_reference_is_the_first_suggestion(online: TestClient) -> None:
     answer = online.get("/models/suggest", params={"q": "alice/diary@main"}).text
     assert refs(answer)[0] == "alice/diary@main"

@@ -30,7 +30,7 @@ def test_what_is_meant(typed: str, meant: str | None) -> None:
 @pytest.mark.parametrize(
     "typed",
     ["", "model", "../../etc/passwd", "/etc", "./here", "~/models/x", "file:///etc/passwd", "javascript:alert(1)/x",
-     "https://host/", "owner/model/extra", "owner/mo del", "owner/model\x00", "ftp://host/owner/model"],
+     "https://host/", "owner/model/extra", "owner/mo del", "owner/model\x00", "owner/model+lora", "ftp://host/owner/model"],
 )  # fmt: skip
 def test_anything_else_is_refused_in_words(typed: str) -> None:
     assert exact_reference(typed) == ""
