@@ -21,7 +21,6 @@ from app.jobs.claim import Claim, LeaseLost, Numbers
 from app.jobs.events import Kind, Publisher
 from app.planning.adapters import pinned_name
 from app.planning.plan import Plan
-from app.planning.plan_merge import RECIPE_FILE
 from app.planning.rates import Took
 from app.recipe.findings import Finding
 from worker.engine.execute import Written
@@ -132,7 +131,7 @@ class Runner:
         self._stopwatch.planned(plan)
         parents = plan.parents[: len(plan.parents) - len(plan.adapters)]
         self._claim.pin(
-            plan.texts[RECIPE_FILE],
+            plan.recipe_text,
             [pinned_name(one) for one in parents],
             shards=len(plan.shards),
             memory_bytes=memory_bytes,

@@ -16,6 +16,8 @@ Values = Mapping[str, Scalar]
 """Parameters with a value for one tensor: curves, filters and defaults are already resolved."""
 
 NO_VALUES: Values = MappingProxyType({})
+RECIPE_FILE = "mergekit_config.yml"
+"""Where the recipe of a merge is published with its result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,13 @@ Rows = Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
-class LaidOutTensor(TensorFacts):
-    """A matrix with a row for each token of the result, alone in its file, which is written before the merge.
-    ``laid_out``: the matrix whose rows it has."""
+class PreparedTensor(TensorFacts):
+    """One that no parent has: its file is written into the folder of the unfinished result before the merge."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaidOutTensor(PreparedTensor):
+    """A matrix with a row for each token of the result, alone in its file. ``laid_out``: whose rows it has."""
 
     laid_out: Input | None = None
 
@@ -179,9 +185,9 @@ class Carry:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything a merge will do. ``texts`` are files written as they stand here (config.json, the shard index,
-    mergekit_config.yml); ``seed`` drives the random methods; ``alignments`` come first, in this order, each making an
-    input.
+    """Everything a merge will do. ``texts`` are files written as they stand here (config.json, the shard index, and
+    under the name ``recipe_file`` the recipe as it is published); ``seed`` drives the random methods; ``alignments``
+    come first, in this order, each making an input.
 
     ``parents`` are the recipe's, then the adapters on them; ``adapters`` says for a parent where its adapter stands.
     """
@@ -195,6 +201,11 @@ class Plan:
     findings: tuple[Finding, ...] = ()
     alignments: tuple[Alignment, ...] = ()
     adapters: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
+    recipe_file: str = RECIPE_FILE
+
+    @property
+    def recipe_text(self) -> str:
+        return self.texts[self.recipe_file]
 
     def steps(self) -> Iterator[Step]:
         for shard in self.shards:
@@ -229,7 +240,7 @@ class Plan:
         """
         wanted = [one for step in self.steps() for one in step.read]
         wanted += [one for alignment in self.alignments for source in alignment.inputs for one in source.read]
-        wanted = [one for one in wanted if not isinstance(one.tensor, LaidOutTensor)]
+        wanted = [one for one in wanted if not isinstance(one.tensor, PreparedTensor)]
         files = [file for one in wanted for file in self._files(one.parent, one.tensor)]
         first = self._first_of_each()
         return tuple(

@@ -9,7 +9,6 @@ from app.jobs.models import Job
 from app.jobs.store import NewJob
 from app.planning.pinning import pin
 from app.planning.plan import Plan
-from app.planning.plan_merge import RECIPE_FILE
 from app.preflight import Preflight
 from app.recipe.catalogue import METHODS
 from app.recipe.findings import Finding, Refused, refuse
@@ -65,7 +64,7 @@ def _new_job(text: str, checked: Preflight, plan: Plan, params: dict[str, Any], 
         title=title(plan.recipe),
         seed=plan.seed,
         recipe_hash=recipe_hash(plan.recipe),
-        pinned=plan.texts[RECIPE_FILE],
+        pinned=plan.recipe_text,
         parents=[str(parent) for parent in parents],
         params=params,
         idempotency_key=key,

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from app.planning.facts import DTYPE_BYTES
-from app.planning.plan import Alignment, Input, LaidOutTensor, MadeTensor, Plan, Shard, Step
+from app.planning.plan import Alignment, Input, MadeTensor, Plan, PreparedTensor, Shard, Step
 from worker.engine.dtypes import Array, decode
 from worker.engine.reading import reading
 from worker.engine.sources import Place, Source
@@ -40,22 +40,22 @@ def aligned(
     folder.mkdir(parents=True)
     try:
         watch.log(f"Laying out {len(plan.alignments)} matrices for the new vocabulary.")
-        beside, places = _beside(plan), (*folders, *(folder for _ in plan.parents))
-        for one in beside.alignments:
-            write_aligned(one, beside, places, folder / one.tensor.file, watch, threads)
-        yield beside, places
+        prepared, places = beside(plan, folders, folder)
+        for one in prepared.alignments:
+            write_aligned(one, prepared, places, folder / one.tensor.file, watch, threads)
+        yield prepared, places
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _beside(plan: Plan) -> Plan:
-    """The plan with every parent once more, as the one whose files are the aligned matrices."""
+def beside(plan: Plan, folders: Sequence[Path | Place], folder: Path) -> tuple[Plan, tuple[Path | Place, ...]]:
+    """The plan with every parent once more, as the one whose files are the tensors prepared in ``folder``."""
     count = len(plan.parents)
 
     def moved(one: Input) -> Input:
         if isinstance(one.tensor, MadeTensor):
             return replace(one, tensor=replace(one.tensor, step=step(one.tensor.made_by)))
-        return replace(one, parent=one.parent + count) if isinstance(one.tensor, LaidOutTensor) else one
+        return replace(one, parent=one.parent + count) if isinstance(one.tensor, PreparedTensor) else one
 
     def step(one: Step) -> Step:
         return replace(one, inputs=tuple(map(moved, one.inputs)), base=moved(one.base) if one.base else None)
@@ -68,10 +68,11 @@ def _beside(plan: Plan) -> Plan:
         return replace(one, tensor=tensor, sources={source: moved(matrix) for source, matrix in one.sources.items()})
 
     shadows = tuple(replace(parent, tensors={}, files=(), commit=None) for parent in plan.parents)
-    return replace(
+    prepared = replace(
         plan, parents=(*plan.parents, *shadows), shards=tuple(map(shard, plan.shards)),
         alignments=tuple(map(alignment, plan.alignments)),
     )  # fmt: skip
+    return prepared, (*folders, *(folder for _ in plan.parents))
 
 
 def write_aligned(
