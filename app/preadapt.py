@@ -15,6 +15,7 @@ from app.library.together import read_facts
 from app.planning.facts import ModelFacts
 from app.planning.licences import compare_licences
 from app.planning.parents import Parents, unfit
+from app.planning.same_names import called_as
 from app.recipe.findings import Finding, Refused, has_errors
 from app.recipe.references import parse_reference
 from app.recipe.schema import ModelRef
@@ -74,6 +75,9 @@ class Preextract:
 def preextract(wanted: WantedExtract, library: Library, token: str | None = None) -> Preextract:
     """Raises Refused with everything that stands in the way."""
     parents = models_of((wanted.tuned, wanted.base), library, token)
+    parents = Parents.of(
+        parents.refs, {wanted.tuned: called_as(parents.facts[1], parents.facts[0]), wanted.base: parents.facts[1]}
+    )
     tuned, base = parents.facts
     difference = compare(tuned, base, wanted.wish)
     findings = [

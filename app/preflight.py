@@ -20,6 +20,7 @@ from app.planning.parents import Parents
 from app.planning.plan import Plan
 from app.planning.plan_merge import make_plan
 from app.planning.rates import GUESSED, Rates
+from app.planning.same_names import under_one_name
 from app.recipe.findings import Finding, Refused, has_errors
 from app.recipe.reading import read_recipe
 from app.recipe.schema import ModelRef, Recipe
@@ -92,7 +93,8 @@ def preflight_recipe(
 def gather_facts(
     recipe: Recipe, library: Library, token: str | None
 ) -> tuple[Mapping[ModelRef, ModelFacts], tuple[Finding, ...]]:
-    """The parents' facts, with their tokenizers where these matter, and what could not be read."""
+    """The parents' facts under one set of names, with their tokenizers where these matter, and what could not be
+    read."""
     facts, problems = read_facts(recipe.parents(), library, token)
     if not problems and not all(_is_settled(document, facts) for document in recipe.documents):
         for model, known in facts.items():
@@ -100,7 +102,7 @@ def gather_facts(
                 facts[model] = library.with_tokenizer(model, known, token)
             except Refused as problem:
                 problems.extend(problem.findings)
-    return MappingProxyType(facts), tuple(problems)
+    return MappingProxyType(facts) if problems else under_one_name(recipe, facts), tuple(problems)
 
 
 def _is_settled(document: Recipe, facts: Mapping[ModelRef, ModelFacts]) -> bool:

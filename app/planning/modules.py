@@ -13,7 +13,6 @@ from functools import cached_property
 
 from app.planning.facts import TensorFacts
 from app.planning.ledger import TENSORS, Ledger
-from app.planning.module_names import HEAD, outside_layers
 from app.planning.outline import Kept, Outline, PartStack, Wanted, outline_group
 from app.planning.parents import Parents
 from app.planning.parts import WHOLE, Part, Parts, find_parts
@@ -140,7 +139,7 @@ class _Laid:
         frame = self.parents.facts[self.frame].tensors
         for own in theirs.names:
             local = theirs.local(own)
-            name = known.get(local) or _new_name(mine, local)
+            name = known.get(local) or mine.named(local)
             if name is None or (local not in known and name in frame):
                 text = f"{TENSORS} of {ref} has no place in this part and is left out."
                 self.ledger.note(Finding("info", "no-place-in-part", str(ref), text), own)
@@ -152,15 +151,6 @@ def _sources(module: Module) -> Iterator[Source]:
     yield from module.models
     for piece in module.slices:
         yield from piece.sources
-
-
-def _new_name(part: Part, local: str) -> str | None:
-    """The name a tensor gets that the frame lacks: beside the part's others; a head where its kind of model has it."""
-    if not local.startswith("^"):
-        return f"{part.core}.{local}" if part.core else local
-    if outside_layers(local[1:]) != HEAD:
-        return None
-    return local[1:] if part.core == part.prefix or not part.prefix else f"{part.prefix}.{local[1:]}"
 
 
 def _together(parents: Parents, views: Iterable[Parents], frame: int) -> Parents:

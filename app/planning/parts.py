@@ -54,6 +54,15 @@ class Part:
         same = next((i for i, word in enumerate(above) if i >= len(below) or below[i] != word), len(above))
         return ("" if same == len(above) else "^") + ".".join(below[same:])
 
+    def named(self, local: str) -> str | None:
+        """The name a tensor gets here that this part lacks: beside the others; a head where its kind of model has it.
+        None for what has no place."""
+        if not local.startswith("^"):
+            return f"{self.core}.{local}" if self.core else local
+        if outside_layers(local[1:]) != HEAD:
+            return None
+        return local[1:] if self.core == self.prefix or not self.prefix else f"{self.prefix}.{local[1:]}"
+
 
 @dataclass(frozen=True)
 class Parts:

@@ -10,7 +10,7 @@ import pytest
 
 from app.storage.local import read_manifest
 from tests.support.adapters import factors, product, write_adapter
-from tests.support.checkpoints import read_tensors
+from tests.support.checkpoints import read_tensors, write_weights
 from tests.support.tiny_models import make_tiny
 from worker.cli import OK, REFUSED, main
 
@@ -94,6 +94,18 @@ def test_an_adapter_with_more_tokens_brings_the_tokenizer(home: Path, capsys: py
     np.testing.assert_array_equal(rows, read_tensors(tuned)["model.embed_tokens.weight"])
     assert (home / "again" / "tokenizer.json").read_bytes() != (base / "tokenizer.json").read_bytes()
     assert json.loads((home / "again" / "config.json").read_text())["vocab_size"] == 336
+
+
+def test_a_fine_tune_may_call_its_tensors_otherwise(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Modules are called as in the base, which the adapter is put on."""
+    base = make_tiny(home / "base", seed=1, layers=1)
+    tuned = make_tiny(home / "tuned", seed=2, base=base)
+    assert main(["extract-lora", "tuned", "base", "out", "--rank", "4"]) == OK
+    write_weights(tuned, {f"_orig_mod.{name}": one for name, one in read_tensors(tuned).items()}, "bfloat16")
+    assert main(["extract-lora", "tuned", "base", "again", "--rank", "4"]) == OK
+    one, other = (read_tensors(home / name) for name in ("out", "again"))
+    assert one.keys() == other.keys()
+    assert all((one[name] == other[name]).all() for name in one)
 
 
 def test_a_model_with_an_adapter_gives_it_back(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,101 @@
+"""One model seen under another's names, where the two differ in name alone.
+
+The same weights are called ``h.0.attn.c_attn.weight`` in one checkpoint and ``transformer.h.0.attn.c_attn.weight`` in
+another, and older ones call a norm's weight and bias gamma and beta. Loaders take either; here tensors meet by their
+names, so they are brought under those of one of the models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from app.planning.facts import ModelFacts, TensorFacts
+from app.planning.folding import fold_tensors
+from app.planning.layers import read_structure
+from app.planning.parts import Part, find_parts
+from app.planning.strict_json import short
+from app.recipe.findings import Finding
+from app.recipe.roles import first_parent
+from app.recipe.schema import ModelRef, Recipe
+
+_OTHER_LEAVES: Mapping[str, str] = {"gamma": "weight", "beta": "bias", "weight": "gamma", "bias": "beta"}
+"""What a norm's tensors are called, and what they may be called elsewhere."""
+
+
+def under_one_name(recipe: Recipe, facts: Mapping[ModelRef, ModelFacts]) -> Mapping[ModelRef, ModelFacts]:
+    """The parents with their tensors called as in the one that the result takes after. Recipes by modules are left as
+    they are: there the parts find each other whatever they are called."""
+    if any(document.modules for document in recipe.documents) or not any(recipe.sources()):
+        return facts
+    wanted = (first_parent(recipe), *recipe.parents())
+    frame = next((facts[ref] for ref in wanted if ref in facts), None)
+    if frame is None or len(facts) < 2:
+        return facts
+    return MappingProxyType({ref: called_as(frame, one) for ref, one in facts.items()})
+
+
+def called_as(frame: ModelFacts, other: ModelFacts) -> ModelFacts:
+    """``other`` under the names of ``frame``, with a remark; unchanged where that does not bring the two together."""
+    if other is frame or other.tensors.keys() <= frame.tensors.keys():
+        return other
+    names = _by_leaf(frame, other)
+    if not _meet(frame, other, names):
+        names = dict(_by_parts(frame, other))
+    if not _meet(frame, other, names) or len(set(names.values())) < len(names):
+        return other
+    renamed = [(own, name) for own, name in names.items() if own != name]
+    if not renamed:
+        return other
+    own, name = renamed[0]
+    text = f"{other.ref} calls its tensors otherwise than {frame.ref} ({short(own)} for {short(name)}): "
+    remark = Finding("info", "other-names", other.ref, f"{text}taken for the same.")
+    tensors = MappingProxyType({names[own]: tensor for own, tensor in other.tensors.items()})
+    folded = fold_tensors(tensors) if other.folded is not None else None
+    return replace(other, tensors=tensors, folded=folded, remarks=(*other.remarks, remark))
+
+
+def _meet(frame: ModelFacts, other: ModelFacts, names: Mapping[str, str]) -> bool:
+    """Whether at least half of the tensors have a counterpart of their shape, but for the number of rows."""
+    same = sum(_fits(other.tensors[own], frame.tensors.get(name)) for own, name in names.items())
+    return same * 2 >= max(len(frame.tensors), len(other.tensors)) and len(names) == len(other.tensors)
+
+
+def _fits(one: TensorFacts, other: TensorFacts | None) -> bool:
+    return other is not None and len(one.shape) == len(other.shape) and one.shape[1:] == other.shape[1:]
+
+
+def _by_leaf(frame: ModelFacts, other: ModelFacts) -> dict[str, str]:
+    """The model's own names, gamma and beta as the frame has them."""
+    return {own: _leaf(frame.tensors, own) for own in other.tensors}
+
+
+def _leaf(known: Container[str], name: str) -> str:
+    if name in known:
+        return name
+    module, _, leaf = name.rpartition(".")
+    called = f"{module}.{_OTHER_LEAVES.get(leaf, leaf)}"
+    return called if called in known else name
+
+
+def _by_parts(frame: ModelFacts, other: ModelFacts) -> Iterator[tuple[str, str]]:
+    """(own name, the frame's) part by part, seen from where the layers stand. What has no place in it is left out."""
+    mine, theirs = (find_parts(one, read_structure(one)) for one in (frame, other))
+    for part in theirs.parts.values():
+        same = mine.parts.get(part.name) or mine.in_role(part.role or None)
+        if same is not None:
+            yield from _in_part(same, part, frame.tensors)
+
+
+def _in_part(mine: Part, theirs: Part, known: Container[str]) -> Iterator[tuple[str, str]]:
+    places = {mine.local(name): name for name in mine.names}
+    beside = {local.split(".")[0]: name.removesuffix(local.lstrip("^")) for local, name in places.items()}
+    for own in theirs.names:
+        local = theirs.local(own)
+        name = places.get(_leaf(places, local)) or mine.named(local)
+        if name is None:  # what the frame lacks goes where its neighbours are
+            before = beside.get(local.split(".")[0])
+            name = own if before is None else before + local.lstrip("^")
+        if name == own or name in places.values() or name not in known:
+            yield own, name
