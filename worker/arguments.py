@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 
 def numbers(text: str) -> tuple[float, ...]:
@@ -16,6 +17,12 @@ def whole(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError("a whole number from 1 on")
     return int(text)
+
+
+def device(text: str) -> str:
+    if not re.fullmatch(r"cpu|torch:cpu|cuda(:\d{1,2})?", text):
+        raise argparse.ArgumentTypeError("cpu, cuda or cuda:1")
+    return text
 
 
 def share(text: str) -> float:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from app.recipe.findings import Finding, Refused, has_errors, refuse
 from worker.adapter_commands import register
-from worker.arguments import whole
+from worker.arguments import device, whole
 from worker.compare_command import register as register_compare
 from worker.explain import explain
 from worker.sizes import gigabytes
@@ -259,7 +259,7 @@ def _parser() -> argparse.ArgumentParser:
     one = add("merge", _merge, "Merge models into a new folder. Models: a folder, local:root/name, or a Hub id.")
     _recipe_arguments(one)
     one.add_argument("out", type=Path, metavar="OUT_DIR", help="new or empty folder for the result")
-    one.add_argument("--device", default="cpu", help="cpu (the default) or cuda")
+    one.add_argument("--device", default="cpu", type=device, help="cpu (the default) or cuda")
     one.add_argument(
         "--stream", action="store_true", help="read Hub models in parts and store nothing of their weights"
     )

@@ -65,7 +65,10 @@ def merge_into(wanted: Wanted, library: Library, bar: Bar) -> Manifest:
     out = wanted.out.resolve()
     must_be_free(out)
     work = unfinished_folder(out)
-    work.mkdir(parents=True, exist_ok=True)
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise Refused(explain(problem)) from problem
     with _alone(work), _listening() as heard:
         watch = Console(work, bar, heard)
         order = Order(

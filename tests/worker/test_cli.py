@@ -19,7 +19,8 @@ import pytest
 
 from app.storage.local import read_manifest
 from tests.support.hub import StandInHub
-from tests.worker.rig import ROOT, until
+from tests.support.waiting import until
+from tests.worker.rig import ROOT
 
 RECIPE = """\
 merge_method: linear
@@ -157,6 +158,7 @@ def test_what_the_checks_refuse(home: Path) -> None:
         ["merge", "nowhere.yml", "out"],
         ["check", "."],
         ["merge", "recipe.yml", "out", "--threads", "0"],
+        ["merge", "recipe.yml", "out", "--device", "tpu"],
         ["fly"],
     ],
 )
@@ -164,6 +166,19 @@ def test_wrongly_called(home: Path, words: list[str]) -> None:
     done = weightloom(home, *words)
     assert done.returncode == 2
     assert done.stderr.strip()
+
+
+def test_what_cannot_be_used_is_told_before_anything_is_read(home: Path) -> None:
+    """A folder that cannot be made, and a GPU that is not there."""
+    (home / "file").write_text("no folder")
+    for words, told in (
+        (["file/out"], "file/out.unfinished cannot be used"),
+        (["out", "--device", "cuda:77"], "no GPU"),
+    ):
+        done = weightloom(home, "merge", "recipe.yml", *words)
+        assert done.returncode == 1
+        assert told in done.stderr and "Merging" not in done.stderr
+    assert not (home / "out.unfinished").exists()
 
 
 def test_version_and_help(home: Path) -> None:

@@ -11,6 +11,14 @@ from worker.engine.dtypes import ITEMSIZE
 log = logging.getLogger(__name__)
 
 
+def check_device(device: str) -> None:
+    """Whether the GPU that is asked for is there, before anything is fetched for it. Raises Refused(no-gpu)."""
+    if device.startswith("cuda"):
+        from worker.engine.torch_backend import TorchBackend
+
+        TorchBackend(device)
+
+
 def open_backend(device: str, plan: Plan, chunk: int) -> Backend:
     """The back end for ``cpu``, ``torch:cpu`` or ``cuda[:n]``, with buffers for what ``plan`` needs.
 

@@ -102,7 +102,8 @@ class TorchBackend:
     """``device``: ``cpu``, ``cuda`` or ``cuda:n``. Raises Refused(no-gpu)."""
 
     def __init__(self, device: str) -> None:
-        if device.startswith("cuda") and not torch.cuda.is_available():
+        number = int(device.partition(":")[2] or 0)
+        if device.startswith("cuda") and (not torch.cuda.is_available() or number >= torch.cuda.device_count()):
             advice = "Run the merge on the processor instead."
             raise refuse("no-gpu", "device", "There is no GPU that torch can use here.", advice)
         self.device = torch.device(device)

@@ -13,6 +13,7 @@ from app.planning.rates import GUESSED, Rates, roughly
 from app.preflight import Preflight
 from app.storage.base import Manifest
 from app.storage.local import read_manifest
+from worker.engine.backends import check_device
 from worker.steps.align import aligned
 from worker.steps.branches import remember_branches
 from worker.steps.card import write_texts
@@ -55,6 +56,7 @@ def make_checkpoint(order: Order, library: Library, watch: Watch) -> Manifest:
     if there is not None:
         return there
     watch.enter("checking", "Checking the recipe against its parents.")
+    check_device(order.device)
     looked = _look(order, library)
     plan = _plan(looked)
     watch.planned(plan, looked.estimate.peak_memory_bytes if looked.estimate else 0)
