@@ -3,8 +3,9 @@
 A reference means, in this order:
 
 1. ``local:root/folder``: a folder in one of the opened roots, or a safetensors file in one.
-2. On the command line only: a folder or a safetensors file. ``./model``, ``../model``, ``/models/x`` and ``~/x`` always mean one; a plain
-   ``owner/name`` does when such a folder exists below the current one, which then wins over the Hub.
+2. On the command line only: a folder, or a safetensors file. ``./model``, ``../model``, ``/models/x`` and ``~/x``
+   always mean one; a plain ``owner/name`` does when such a folder or file exists below the current one, which then
+   wins over the Hub.
 3. ``owner/name`` with an optional ``@revision``: a model on the Hub.
 
 On the web there is no rule 2: what a server happens to have in its folders never stands in for a model on the Hub.

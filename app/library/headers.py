@@ -12,16 +12,15 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from app.library.weight_files import ADAPTER_WEIGHTS, CONFIG, ENDING, PICKLES, doubled, find_weights
 from app.planning.adapter_config import ADAPTER_CONFIG
-from app.planning.facts import MERGEABLE, FileFacts, TensorFacts
+from app.planning.facts import MERGEABLE, FileFacts, OwnNames, TensorFacts
 from app.planning.folding import Folded, fold_tensors
 from app.planning.header import header_length, parse_header
-from app.planning.index import INDEX_FILE, MAX_INDEX, check_index, parse_index
+from app.planning.index import MAX_INDEX, check_index, parse_index
 from app.planning.strict_json import BadJson, load_object
 from app.recipe.findings import Refused, refuse
 
-CONFIG = "config.json"
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
 MAX_CONFIG = 1_000_000
 TEXTS: Mapping[str, int] = MappingProxyType(
     {
@@ -39,8 +38,6 @@ TEXTS: Mapping[str, int] = MappingProxyType(
 MAX_TEXT = 64_000_000
 FIRST_LOOK = 32_768
 """Bytes read of the beginning of a weight file: most headers of sharded models are shorter."""
-_SINGLE = ("model.safetensors", ADAPTER_WEIGHTS)
-_NUMBERED = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors", re.ASCII)
 _PICKLED = re.compile(r"(pytorch_model|model|consolidated|adapter_model).*\.(bin|pt|pth|ckpt|pkl)", re.ASCII)
 
 
@@ -65,12 +62,14 @@ class ModelFiles(Protocol):
 
 @dataclass(frozen=True)
 class Contents:
-    """What was read. ``config`` is empty for a LoRA adapter without one; ``folded`` None where all tensors differ."""
+    """What was read. ``config`` is empty where there is none; ``folded`` None where all tensors differ; ``own_names``
+    None for weights under the names that libraries look for."""
 
     config: Mapping[str, Any]
     tensors: Mapping[str, TensorFacts]
     texts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     folded: Folded | None = None
+    own_names: OwnNames | None = None
 
 
 def read_adapter(source: ModelFiles) -> Contents:
@@ -91,23 +90,22 @@ def read_adapter(source: ModelFiles) -> Contents:
 
 def read_model(source: ModelFiles) -> Contents:
     """Read a checkpoint's headers. Raises Refused: what is missing, damaged, too large, pickled or quantised."""
-    files = source.files
-    single = next((name for name in _SINGLE if name in files), None)
-    indexed = single is None and INDEX_FILE in files
-    _check_there(files)
-    small = [name for name in (CONFIG, *TEXTS) if name in files]
-    raw = _read_small(source, [*small, *([INDEX_FILE] if indexed else [])])
-    weight_map = parse_index(raw[INDEX_FILE], files) if indexed else None
-    shards = list(dict.fromkeys(weight_map.values())) if weight_map else [single] if single else _numbered(files)
+    weights = find_weights(source.files)
+    small = [name for name in (CONFIG, *TEXTS) if name in source.files]
+    raw = _read_small(source, [*small, *([weights.index] if weights.index else [])])
+    weight_map = parse_index(raw[weights.index], source.files, weights.index) if weights.index else {}
+    shards = list(dict.fromkeys(weight_map.values())) or list(weights.files)
     if not shards:
         raise _no_weights(source)
-    tensors = _read_headers(source, shards)
-    if weight_map:
-        check_index(weight_map, tensors)
+    tensors = _read_headers(source, shards, weights.own_names)
+    if weights.index:
+        check_index(weight_map, tensors, weights.index)
     config = _object(raw[CONFIG], CONFIG) if CONFIG in raw else {}
     _check_quantised(config, tensors)
     texts = {name: _text(raw[name], name) for name in TEXTS if name in raw}
-    return Contents(MappingProxyType(config), MappingProxyType(tensors), MappingProxyType(texts), fold_tensors(tensors))
+    own_names = OwnNames(weights.index) if weights.own_names else None
+    held = (MappingProxyType(config), MappingProxyType(tensors), MappingProxyType(texts))
+    return Contents(*held, fold_tensors(tensors), own_names)
 
 
 def read_text(source: ModelFiles, name: str) -> str:
@@ -121,45 +119,21 @@ def read_text(source: ModelFiles, name: str) -> str:
     return _text(source.read([Piece(name, 0, size)])[0], name)
 
 
-def _check_there(files: Mapping[str, FileFacts]) -> None:
-    if CONFIG not in files and ADAPTER_CONFIG not in files:
-        raise refuse(
-            "no-config", CONFIG, f"There is no {CONFIG}, so this is not a model that can be read.",
-            "Name the folder or repository that holds config.json beside the weights.",
-        )  # fmt: skip
-
-
 def _read_small(source: ModelFiles, names: list[str]) -> dict[str, bytes]:
     """Whole small files, refused when they are too large to be what they say."""
-    caps = {CONFIG: MAX_CONFIG, INDEX_FILE: MAX_INDEX, **TEXTS}
+    caps = {CONFIG: MAX_CONFIG, **TEXTS}
     for name in names:
-        if source.files[name].size > caps[name]:
+        most = caps.get(name, MAX_INDEX)
+        if source.files[name].size > most:
             raise refuse(
-                "file-too-large", name, f"{name} has {source.files[name].size:,} bytes; {caps[name]:,} are accepted.",
+                "file-too-large", name, f"{name} has {source.files[name].size:,} bytes; {most:,} are accepted.",
                 "Such a file holds a few kilobytes: this one is damaged or something else.",
             )  # fmt: skip
     read = source.read([Piece(name, 0, source.files[name].size) for name in names])
     return dict(zip(names, read, strict=True))
 
 
-def _numbered(files: Mapping[str, FileFacts]) -> list[str]:
-    """Shards that were saved without an index, when the set is complete. Raises Refused when one is missing."""
-    found = {name: match for name in files if (match := _NUMBERED.fullmatch(name)) and int(match[3])}
-    if not found:
-        return []
-    first = next(iter(found.values()))
-    stem, count = first[1], int(first[3])
-    wanted = [f"{stem}-{number:05}-of-{count:05}.safetensors" for number in range(1, min(count, len(files) + 1) + 1)]
-    missing = [name for name in wanted if name not in found]
-    if missing:
-        raise refuse(
-            "missing-shard", INDEX_FILE, f"The weights are in {count} files, but {missing[0]} is not there.",
-            "The checkpoint is incomplete: download it again.",
-        )  # fmt: skip
-    return wanted
-
-
-def _read_headers(source: ModelFiles, shards: list[str]) -> dict[str, TensorFacts]:
+def _read_headers(source: ModelFiles, shards: list[str], own_names: bool = False) -> dict[str, TensorFacts]:
     sizes = {shard: source.files[shard].size for shard in shards}
     beginnings = source.read([Piece(shard, 0, min(FIRST_LOOK, sizes[shard])) for shard in shards])
     raw = dict(zip(shards, beginnings, strict=True))
@@ -170,19 +144,16 @@ def _read_headers(source: ModelFiles, shards: list[str]) -> dict[str, TensorFact
     tensors: dict[str, TensorFacts] = {}
     for shard in shards:
         found = parse_header(raw[shard][: ends[shard]], shard, sizes[shard])
-        twice = next((name for name in found if name in tensors), None)
-        if twice is not None:
-            raise refuse(
-                "tensor-twice", shard, f"{twice} is both in {tensors[twice].file} and in {shard}.",
-                "The checkpoint mixes two models: use another version of it.",
-            )  # fmt: skip
+        twice = [name for name in found if name in tensors]
+        if twice:
+            raise doubled(twice, tensors[twice[0]].file, shard, own_names)
         tensors |= found
     return tensors
 
 
 def _no_weights(source: ModelFiles) -> Refused:
     """Why there are no safetensors: by a look at the first bytes of what is there, which is never loaded."""
-    pickled = next((name for name in sorted(source.files) if _PICKLED.fullmatch(name)), None)
+    pickled = next((name for name in sorted(source.files) if _PICKLED.fullmatch(name)), None) or _largest_pickle(source)
     if pickled is not None:
         try:
             header_length(source.read([Piece(pickled, 0, 8)])[0], pickled, source.files[pickled].size)
@@ -195,12 +166,29 @@ def _no_weights(source: ModelFiles) -> Refused:
             "gguf-weights", gguf, f"There are only GGUF weights ({gguf}).",
             "Quantised GGUF files cannot be merged: use the original model.",
         )  # fmt: skip
-    other = sorted(name for name in source.files if name.endswith((".safetensors", ".bin", ".pt", ".pth")))
+    other = sorted(name for name in source.files if name.endswith(PICKLES))
     found = f" There is {', '.join(other[:3])}." if other else ""
+    below = next((name for name in sorted(source.files) if "/" in name and name.endswith(ENDING)), None)
+    if below is not None:
+        return refuse(
+            "no-weights", below, f"There are weights only in folders of it, such as {below}.",
+            "Fetch it and name one of these folders, or a file in it, as a local model.",
+        )  # fmt: skip
+    if CONFIG not in source.files and ADAPTER_CONFIG not in source.files:
+        return refuse(
+            "no-config", CONFIG, f"There is neither a {CONFIG} nor a {ENDING} file, so this is not a model that can be "
+            f"read.{found}", "Name the folder or repository that holds the weights, or a .safetensors file.",
+        )  # fmt: skip
     return refuse(
-        "no-weights", "model.safetensors", f"There are no weights under a name that is known.{found}",
-        "A model has model.safetensors, or numbered files with model.safetensors.index.json.",
+        "no-weights", "model.safetensors", f"There are no weights that can be read.{found}",
+        "A model has model.safetensors, or other .safetensors files with or without an index.",
     )  # fmt: skip
+
+
+def _largest_pickle(source: ModelFiles) -> str | None:
+    """Training leaves small pickled files beside the weights."""
+    found = [name for name in source.files if name.lower().endswith(PICKLES)]
+    return max(found, key=lambda name: source.files[name].size, default=None)
 
 
 def _check_quantised(config: Mapping[str, Any], tensors: Mapping[str, TensorFacts]) -> None:

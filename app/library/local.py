@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from app.hub.fading import Fading
 from app.library.headers import Piece
-from app.library.weight_files import ADAPTER_WEIGHTS, CONFIG, ENDING, other_format
+from app.library.weight_files import ADAPTER_WEIGHTS, CONFIG, ENDING, can_be_named, is_one_model, other_format
 from app.planning.adapter_config import ADAPTER_CONFIG
 from app.planning.facts import FileFacts
 from app.recipe.findings import Finding, Refused, did_you_mean, refuse
@@ -54,8 +54,9 @@ class LocalRoots:
         return self._listed.get("", self._list)
 
     def resolve(self, reference: str) -> Path:
-        """The real folder of ``local:root/folder``, or a safetensors file in one, whose own name is kept. Raises Refused
-        for anything else.
+        """The real folder of ``local:root/folder``, or a safetensors file in one, whose own name is kept.
+
+        Raises Refused for anything else.
 
         The path is checked after following every link, so neither ``..`` nor a link leads out.
         """
@@ -73,15 +74,16 @@ class LocalRoots:
         real, folder = Path(os.path.realpath(path)), Path(os.path.realpath(path.parent))
         if not is_inside(real, root) or (parts and not is_inside(folder, root)):
             raise refuse(
-                "outside-root", reference, f"This {'file' if real.is_file() else 'folder'} is a link that leads out of "
-                f"{name}.", "Add the folder it leads to as a root of its own (WEIGHTLOOM_MODEL_ROOTS).",
+                "outside-root", reference, f"This is a link that leads out of {name}.",
+                "Add the folder it leads to as a root of its own (WEIGHTLOOM_MODEL_ROOTS).",
             )  # fmt: skip
         if real.is_dir():
             return real
         if real.is_file():
             return weights_file(folder / path.name, reference)
         raise refuse(
-            "model-not-found", reference, f"There is no folder or file {inside or '.'} in {name}.",
+            "model-not-found", reference,
+            f"There is no {'file' if inside.endswith(ENDING) else 'folder'} {inside or '.'} in {name}.",
             did_you_mean(reference, self.models()) or "See the list of local models for what is there.",
         )  # fmt: skip
 
@@ -113,7 +115,7 @@ def weights_file(path: Path, reference: str) -> Path:
     if path.name.endswith(ENDING):
         return path
     other = other_format(path.name) or Finding(
-        "error", "not-a-model", reference, f"{path.name} is a file, and not one of weights.",
+        "error", "model-not-found", reference, f"{path.name} is a file, and not one of weights.",
         f"Name a folder, or a {ENDING} file.",
     )  # fmt: skip
     raise Refused(other)
@@ -126,7 +128,8 @@ def is_inside(real: Path, root: Path) -> bool:
 
 def _models_below(root: Path) -> Iterator[tuple[Path, bool]]:
     """Model folders, in order of their names, each found once however many links lead to it, and whether an adapter is
-    all there is in it. Not below a model."""
+    all there is in it. Not below a model. Weights without a config are a folder if they are one model for sure, else
+    each of their files is one."""
     visited: set[str] = set()
     waiting = [(root, 0)]
     while waiting and len(visited) < MOST_FOLDERS:
@@ -144,7 +147,13 @@ def _models_below(root: Path) -> Iterator[tuple[Path, bool]]:
         weights = {name for name in names if name.endswith(".safetensors")}
         if weights and names & {CONFIG, ADAPTER_CONFIG}:
             yield folder, CONFIG not in names or (ADAPTER_CONFIG in names and weights == {ADAPTER_WEIGHTS})
-        elif depth < DEEPEST:
+            continue
+        if is_one_model(names):
+            yield folder, False
+        else:
+            files = (folder / entry.name for entry in here if can_be_named(entry.name) and entry.is_file())
+            yield from ((file, False) for file in files if is_inside(Path(os.path.realpath(file)), root))
+        if depth < DEEPEST:
             folders = [entry for entry in here if not entry.name.startswith(".") and entry.is_dir()]
             waiting += [(folder / entry.name, depth + 1) for entry in reversed(folders)]
 

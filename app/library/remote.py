@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from app.hub.client import HubClient, RepoInfo
-from app.library.headers import CONFIG, Piece
+from app.library.headers import Piece
+from app.library.weight_files import CONFIG
 from app.planning.facts import FileFacts
 
 

@@ -36,7 +36,7 @@ def put_on(ref: str, model: ModelFacts, adapter: ModelFacts) -> ModelFacts:
         files=files,
         tensors=MappingProxyType({**model.tensors, **fitted.tensors}),
         folded=_folded(model.folded, fitted.tensors),
-        config=_untied(config) if fitted.untied else config,
+        config=_untied(config) if fitted.untied and config else config,
         base_models=tuple(dict.fromkeys((model.ref.partition("@")[0], *model.base_models))),
         private=model.private or adapter.private,
         gated=model.gated or adapter.gated,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +12,9 @@ import yaml
 
 from app.planning.facts import ModelFacts
 from app.planning.licences import common_licence
+from app.planning.loading import DIFFUSERS, SAFETENSORS, library_of, with_diffusers, with_safetensors
 from app.planning.pinning import pin
 from app.planning.plan import Plan
-from app.planning.plan_merge import RECIPE_FILE
 from app.recipe.catalogue import METHODS, Method
 from app.recipe.references import is_hub_id
 from app.recipe.schema import ModelRef
@@ -52,10 +53,10 @@ def model_card(plan: Plan, name: str, *, recipe_text: str | None = None, licence
     without ``licence`` the one that all parents share, if there is one."""
     parents = _parents(plan)
     method = METHODS[plan.recipe.merge_method]
-    text = plan.texts[RECIPE_FILE] if recipe_text is None else recipe_text
+    text = plan.recipe_text if recipe_text is None else recipe_text
     licence = licence or common_licence({str(ref): facts for one in parents for ref, facts in one.parts})
     sections = [
-        _front_matter(parents, licence),
+        _front_matter(parents, licence, plan),
         f"# {plain(name) or 'Merged model'}",
         f"A merge of {_count(len(parents), 'model')}, made with Weightloom.",
         "## What went in",
@@ -78,10 +79,11 @@ def _parents(plan: Plan) -> list[_Parent]:
     return [_Parent(ref, facts) for index, (ref, facts) in enumerate(zip(refs, plan.parents)) if index in used]  # noqa: B905  adapters follow
 
 
-def _front_matter(parents: Sequence[_Parent], licence: str | None) -> str:
+def _front_matter(parents: Sequence[_Parent], licence: str | None, plan: Plan) -> str:
     hub = list(dict.fromkeys(ref.name for one in parents for ref, facts in one.parts if is_on_hub(ref, facts)))
     content: dict[str, Any] = {"base_model": hub, "base_model_relation": "merge"} if hub else {}
-    content["library_name"] = "transformers"
+    library = library_of(_files(plan))
+    content |= {"library_name": library} if library != SAFETENSORS else {}
     if licence:
         content["license"] = licence
     content["tags"] = list(TAGS)
@@ -110,7 +112,8 @@ def _linked(ref: ModelRef, facts: ModelFacts) -> str:
 
 
 def _version(ref: ModelRef, facts: ModelFacts) -> str:
-    return f"`{facts.commit}`" if facts.commit else plain(ref.revision or "a local folder")
+    here = "a local file" if ref.name.endswith(".safetensors") else "a local folder"
+    return f"`{facts.commit}`" if facts.commit else plain(ref.revision or here)
 
 
 def _method(method: Method, plan: Plan, parents: Sequence[_Parent]) -> str:
@@ -119,7 +122,7 @@ def _method(method: Method, plan: Plan, parents: Sequence[_Parent]) -> str:
     how = f"Copied unchanged as {dtypes}" if copied else f"Computed in 32-bit floats, written as {dtypes}"
     seeded = f"; random masks from seed {plan.seed}" if method.random else ""
     here = sum(not one.on_hub for one in parents)
-    note = f" {_count(here, 'model')} came from a local folder, so others cannot repeat this merge." if here else ""
+    note = f" {_count(here, 'model')} came from this machine, so others cannot repeat this merge." if here else ""
     return "\n\n".join(
         [
             f"Method: **{method.title}** ({_paper(method.paper)}). {method.sentence}",
@@ -135,8 +138,18 @@ def _paper(paper: str) -> str:
     return f"[{paper}](https://{paper})" if "." in paper.split("/")[0] else paper
 
 
+def _files(plan: Plan) -> list[str]:
+    """Names of the result's weights, and of what is written beside them."""
+    return [*(shard.file for shard in plan.shards), *plan.texts]
+
+
 def _loading(plan: Plan) -> str:
-    classes = plan.parents[0].config.get("architectures")
+    library = library_of(_files(plan))
+    if library == SAFETENSORS:
+        return with_safetensors(_files(plan), '"."')
+    if library == DIFFUSERS:
+        return with_diffusers('"."')
+    classes = json.loads(plan.texts["config.json"]).get("architectures")
     named = [str(one) for one in classes] if isinstance(classes, list) else []
     loader = (
         "AutoModelForCausalLM" if any(one.endswith(("ForCausalLM", "LMHeadModel")) for one in named) else "AutoModel"

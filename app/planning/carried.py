@@ -86,6 +86,12 @@ def carried_files(
     return Carried(tuple(carries), texts, tuple(findings))
 
 
+def licences(donor: int, parents: Sequence[ModelFacts]) -> Carried:
+    """What comes along with weights that have no config."""
+    names = sorted(file.name for file in parents[donor].files if LICENCE_FILE.fullmatch(file.name))
+    return Carried(tuple(Carry(donor, name) for name in names), {})
+
+
 def _wanted(donor: int, owner: int, parents: Sequence[ModelFacts]) -> list[tuple[int, str]]:
     """(parent, file), by the files' names: the tokenizer's from its owner, the others from the donor."""
     found = [(owner, file.name) for file in parents[owner].files if file.name in OF_TOKENIZER]

@@ -79,14 +79,15 @@ def _architecture(models: Models) -> Iterator[Finding]:
     counts = {name: one.alike for tensors in (first, *others) for name, one in tensors.items()}
     every = sum(counts.values())
     alike = sum(counts[name] for name, one in first.items() if all(_same(one, other.get(name)) for other in others))
-    kinds = {name: _kind(facts) for name, facts in models.items()}
+    kinds = {name: _kind(facts) for name, facts in models.items() if facts.config}
     if len(set(kinds.values())) > 1:
         each = "; ".join(f"{name}: {kind}" for name, kind in kinds.items())
         text = f"The parents are of different architectures ({each}); {alike} of {every} tensors line up."
         fix = "Expect a working result only if these differ in name alone."
         yield Finding("warning", "architectures-differ", "", text, fix)
     elif alike * 2 > every:
-        yield Finding("info", "same-architecture", "", f"Same architecture, {alike} of {every} tensors line up.")
+        what = "Same architecture" if kinds else "By name and shape"
+        yield Finding("info", "same-architecture", "", f"{what}, {alike} of {every} tensors line up.")
 
 
 def _same(one: TensorFacts, other: TensorFacts | None) -> bool:
@@ -95,7 +96,8 @@ def _same(one: TensorFacts, other: TensorFacts | None) -> bool:
 
 def _kind(facts: ModelFacts) -> str:
     listed_classes = facts.config.get("architectures")
-    first = listed_classes[0] if isinstance(listed_classes, list) and listed_classes else facts.config.get("model_type")
+    other = facts.config.get("model_type", facts.config.get("_class_name"))
+    first = listed_classes[0] if isinstance(listed_classes, list) and listed_classes else other
     return short(first, 60) if isinstance(first, str) else "unknown"
 
 

@@ -22,6 +22,8 @@ _CONFIG_KEYS = _CODE_KEYS | {"quantization_config"}
 _TOKENIZER_KEYS = _CODE_KEYS | {"name_or_path", "tokenizer_file"}
 _NUMBERS = tuple({"__float__": word} for word in ("Infinity", "-Infinity", "NaN"))
 """What transformers writes for numbers that JSON has no word for (the step limits of Mamba)."""
+_CLASS_KEYS = frozenset({"_class_name", "_diffusers_version"})
+"""Where diffusers keeps what a config is of: a name among its own classes."""
 _TOLD = frozenset({"auto_map", "quantization_config"})
 
 _DTYPE_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -82,7 +84,7 @@ def _clean(config: Mapping[str, Any], drop: frozenset[str], path: str = "") -> t
     kept: dict[str, Any] = {}
     dropped: list[tuple[str, Any]] = []
     for key, value in config.items():
-        if key.startswith("_") or key in drop:
+        if (key.startswith("_") and not (key in _CLASS_KEYS and not path and isinstance(value, str))) or key in drop:
             dropped.append((path + key, value))
         else:
             kept[key], inner = _clean_value(value, drop, f"{path}{key}.")
@@ -134,5 +136,5 @@ def _repair_dtype(edit: ConfigEdit, target: Target) -> None:
             if isinstance(part.get(key), str):
                 edit.set(path, key, name)
                 found = True
-    if not found:
+    if not found and "_class_name" not in edit.config:
         edit.set((), "torch_dtype", name)

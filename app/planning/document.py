@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.planning.alignment import Aligner, aligned_parents, vocabulary_tensors
-from app.planning.carried import Carried, carried_files
+from app.planning.carried import Carried, carried_files, licences
 from app.planning.config_edit import told
 from app.planning.donor import pick_donor, result_config
 from app.planning.facts import TORCH_TO_SAFETENSORS, ModelFacts
@@ -18,6 +18,7 @@ from app.planning.parents import Parents, unfit
 from app.planning.plan import Alignment, Step
 from app.planning.steps import StepMaker
 from app.planning.token_ids import renumber
+from app.planning.weights_only import flat_curves, without_config
 from app.recipe.catalogue import METHODS, Method
 from app.recipe.findings import Finding, Refused, did_you_mean, has_errors, refuse
 from app.recipe.requirements import check_requirements
@@ -49,7 +50,7 @@ def plan_document(recipe: Recipe, facts: Mapping[ModelRef, ModelFacts]) -> Docum
             *(finding for ref in parents.refs for finding in unfit(ref, facts[ref])),
         ]
     )
-    joined = _joined(recipe, parents)
+    joined = _joined(recipe, parents) if any(facts.config for facts in parents.facts) else None
     names = vocabulary_tensors(parents) if joined else frozenset()
     shown = aligned_parents(parents, names, joined.vocabulary.rows) if joined else parents
     modular = outline_modules(recipe, method, shown) if recipe.modules else None
@@ -61,6 +62,8 @@ def plan_document(recipe: Recipe, facts: Mapping[ModelRef, ModelFacts]) -> Docum
     named = outline_modules(recipe, method, parents).parents if modular else parents
     beside = _files_beside(recipe, named, donor, laid_out, steps, joined)
     about = (*_about_parents(recipe, parents, donor, modular), *_about_tokenizer(recipe, joined))
+    first = parents.name(parents.index(next(recipe.sources()).model))
+    about = (*about, *flat_curves(recipe, laid_out.structure, first))
     alignments = aligner.alignments if aligner else ()
     findings = (*about, *noticed, *beside.findings)
     return Document(recipe, parents, tuple(steps), donor, beside, alignments, findings)
@@ -82,6 +85,8 @@ def _files_beside(
     recipe: Recipe, parents: Parents, donor: int, laid_out: Outline, steps: Sequence[Step], joined: Joined | None
 ) -> Carried:
     """What lies beside the weights: config.json, tokenizer, licence."""
+    if not parents.facts[donor].config:
+        return licences(donor, parents.facts)
     repaired = result_config(parents, donor, laid_out, steps)
     config, changes = repaired.config, repaired.changes
     if joined is not None and joined.vocabulary.owner != donor:
@@ -140,6 +145,9 @@ def _about_tokenizer(recipe: Recipe, joined: Joined | None) -> Iterator[Finding]
 
 
 def _about_parents(recipe: Recipe, parents: Parents, donor: int, modular: Modular | None) -> Iterator[Finding]:
+    without = list(without_config(recipe, parents, donor))
+    _refuse(without)
+    yield from without
     if modular is not None:
         yield from modular.findings
         return

@@ -20,7 +20,15 @@ from app.recipe.schema import Recipe
 
 def pick_donor(recipe: Recipe, parents: Parents, steps: Sequence[Step]) -> int:
     """The base, else the first parent; with a method that adds to its first parent, that one. A base that gives no
-    weights is asked only if it is built like the first."""
+    weights is asked only if it is built like the first. If it has no config, the first that has one and is merged."""
+    chosen = _first_asked(recipe, parents, steps)
+    if parents.facts[chosen].config:
+        return chosen
+    used = _used(steps)
+    return next((parent for parent in sorted(used) if parents.facts[parent].config), chosen)
+
+
+def _first_asked(recipe: Recipe, parents: Parents, steps: Sequence[Step]) -> int:
     first = parents.index(next(recipe.sources()).model)
     if recipe.base_model is None:
         return first

@@ -84,6 +84,13 @@ class FileFacts:
     of_adapter: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class OwnNames:
+    """Weights in files that are not called as libraries of language models call them. ``index``: the one they have."""
+
+    index: str | None = None
+
+
 @dataclass(frozen=True)
 class ModelFacts:
     """A model's headers, config and the Hub's remarks on it.
@@ -92,7 +99,8 @@ class ModelFacts:
     folder); ``texts`` holds the small JSON and text files that were read (config.json is parsed into ``config``).
     ``adapter``: what is known of the adapter in ``ref``; ``config`` and ``tensors`` are then those of the model with
     the adapter on it, ``commit`` and ``files`` the model's own. ``remarks``: what people should know of how this was
-    read. ``folded``: the tensors with one for each set of equals, None where all differ.
+    read. ``folded``: the tensors with one for each set of equals, None where all differ. ``own_names``: its weights'
+    files have names of their own. ``config`` is empty for weights without a config.json.
     """
 
     ref: str
@@ -109,6 +117,7 @@ class ModelFacts:
     adapter: ModelFacts | None = None
     remarks: tuple[Finding, ...] = ()
     folded: Folded | None = None
+    own_names: OwnNames | None = None
 
     @cached_property
     def parameters(self) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from app.planning.facts import ModelFacts
 from app.recipe.findings import Finding
 from app.recipe.rules import is_for_all
-from app.recipe.schema import ModelRef, Parameters, Recipe, Slice, Source
+from app.recipe.schema import ModelRef, Parameters, Recipe, Rule, Slice, Source
 
 _NUMBER = re.compile(r"\d+")
 _TIED = "lm_head"
@@ -17,7 +17,12 @@ _TIED = "lm_head"
 
 def unmatched_filters(recipe: Recipe, facts: Mapping[ModelRef, ModelFacts]) -> Iterator[Finding]:
     """A warning for each. Numbers are not looked at: in a stack the result has layers that no parent has."""
-    wanted = dict.fromkeys(rule for document in recipe.documents for rule in _filters(document))
+    wanted = dict.fromkeys(
+        (name, rule.filter)
+        for document in recipe.documents
+        for name, rule in rules_of(document)
+        if rule.filter and not is_for_all(rule.filter)
+    )
     if not wanted:
         return
     names = {_NUMBER.sub("0", name) for one in facts.values() for name in one.tensors}
@@ -29,8 +34,8 @@ def unmatched_filters(recipe: Recipe, facts: Mapping[ModelRef, ModelFacts]) -> I
             )
 
 
-def _filters(document: Recipe) -> Iterator[tuple[str, str]]:
-    """(parameter, filter) of every rule in a document."""
+def rules_of(document: Recipe) -> Iterator[tuple[str, Rule]]:
+    """(parameter, rule) of every rule in a document."""
     yield from _of(document.parameters)
     yield from _of_sources(document.models)
     yield from _of_slices(document.slices)
@@ -40,17 +45,17 @@ def _filters(document: Recipe) -> Iterator[tuple[str, str]]:
         yield from _of_slices(module.slices)
 
 
-def _of_slices(slices: tuple[Slice, ...]) -> Iterator[tuple[str, str]]:
+def _of_slices(slices: tuple[Slice, ...]) -> Iterator[tuple[str, Rule]]:
     for piece in slices:
         yield from _of(piece.parameters)
         yield from _of_sources(piece.sources)
 
 
-def _of_sources(sources: tuple[Source, ...]) -> Iterator[tuple[str, str]]:
+def _of_sources(sources: tuple[Source, ...]) -> Iterator[tuple[str, Rule]]:
     for source in sources:
         yield from _of(source.parameters)
 
 
-def _of(parameters: Parameters) -> Iterator[tuple[str, str]]:
+def _of(parameters: Parameters) -> Iterator[tuple[str, Rule]]:
     for name, setting in parameters.items():
-        yield from ((name, rule.filter) for rule in setting if rule.filter and not is_for_all(rule.filter))
+        yield from ((name, rule) for rule in setting)

@@ -85,7 +85,9 @@ class Parents:
 
 def token_embedding(facts: ModelFacts) -> TensorFacts | None:
     """The matrix with a row for each token: the embedding with as many rows as the config's vocabulary, else the
-    one with most rows."""
+    one with most rows. None without a config: nobody says then that rows stand for tokens."""
+    if not facts.config:
+        return None
     sizes = set(vocabulary_sizes(facts.config))
     matrices = [one for one in facts.tensors.values() if len(one.shape) == 2 and position(one.name).layer is None]
     found = [one for one in matrices if outside_layers(one.name) == EMBEDDINGS]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from math import prod
 
-from app.planning.facts import DTYPE_BYTES
+from app.planning.facts import DTYPE_BYTES, ModelFacts
 from app.planning.header import write_header
 from app.planning.index import INDEX_FILE
 from app.planning.plan import Shard, Step
@@ -36,9 +36,29 @@ def lay_out(steps: Sequence[Step], shard_bytes: int, metadata: Mapping[str, str]
     return tuple(_shard(group, name, metadata) for name, group in named)
 
 
-def write_index(shards: Sequence[Shard]) -> dict[str, str]:
-    """The index file's name and text; nothing for a single shard."""
-    if len(shards) == 1:
+def lay_out_like(steps: Sequence[Step], donor: ModelFacts, metadata: Mapping[str, str]) -> tuple[Shard, ...]:
+    """Files called as the donor's, each tensor in the one where it lies there. What the donor lacks comes into the file
+    of the tensor before it."""
+    own = {file.name for file in donor.files}
+    groups: dict[str, list[Step]] = {file: [] for file in donor.weight_files if file in own}
+    home = next(iter(groups))
+    for step in steps:
+        there = donor.tensors.get(step.name)
+        home = there.file if there is not None and there.file in own else home
+        groups[home].append(step)
+    return tuple(_like(group, file, metadata) for file, group in groups.items() if group)
+
+
+def _like(group: Sequence[Step], file: str, metadata: Mapping[str, str]) -> Shard:
+    """Of steps that stand for several, the size is right to a few bytes a tensor, and there is no header."""
+    if any(step.alike > 1 for step in group):
+        return Shard(file, b"", sum((nbytes(step) + _ENTRY) * step.alike for step in group), tuple(group), ())
+    return _shard(group, file, metadata)
+
+
+def write_index(shards: Sequence[Shard], file: str | None = None) -> dict[str, str]:
+    """The index file's name and text; nothing for a single shard. ``file``: how it is called, and that there is one."""
+    if len(shards) == 1 and file is None:
         return {}
     steps = [(step, shard.file) for shard in shards for step in shard.steps]
     content = {
@@ -48,7 +68,7 @@ def write_index(shards: Sequence[Shard]) -> dict[str, str]:
         },
         "weight_map": {step.name: file for step, file in sorted(steps, key=lambda pair: pair[0].name)},
     }
-    return {INDEX_FILE: json.dumps(content, indent=2) + "\n"}
+    return {file or INDEX_FILE: json.dumps(content, indent=2) + "\n"}
 
 
 def nbytes(step: Step) -> int:

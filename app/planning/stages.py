@@ -127,7 +127,7 @@ class Stages:
         known = {file.name: file for facts, wanted in carried for file in facts.files if file.name == wanted}
         files = {**known, **{file: FileFacts(file, len(text)) for file, text in beside.texts.items()}}
         tensors = {step.name: self._made_tensor(step, document, seed) for step in fused.steps}
-        config = json.loads(beside.texts["config.json"])
+        config = json.loads(beside.texts.get("config.json", "{}"))
         return ModelFacts(name, config, tensors, tuple(files.values()), texts={**texts, **beside.texts})
 
     def _made_tensor(self, step: Step, document: Document, seed: int) -> MadeTensor:

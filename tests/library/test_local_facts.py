@@ -148,6 +148,7 @@ def list_config(folder: Path) -> None:
 
 def no_config(folder: Path) -> None:
     (folder / "config.json").unlink()
+    (folder / "model.safetensors").unlink()
 
 
 def binary_text(folder: Path) -> None:
@@ -155,7 +156,7 @@ def binary_text(folder: Path) -> None:
 
 
 def no_weights(folder: Path) -> None:
-    (folder / "model.safetensors").rename(folder / "weights.safetensors")
+    (folder / "model.safetensors").rename(folder / "weights.npz")
 
 
 def cut_weights(folder: Path) -> None:

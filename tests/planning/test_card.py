@@ -128,7 +128,7 @@ def test_no_machine_paths_and_no_local_names_in_the_metadata():
     assert "/home" not in card
     assert "someone/a" in card
     assert front_matter(card)["base_model"] == ["o/base"]
-    assert "2 models came from a local folder" in card
+    assert "2 models came from this machine" in card
     assert not re.search(r"^license", card, re.MULTILINE) or front_matter(card)["license"] == "mit"
 
 

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from app.planning.header import header_length, parse_header
+from app.planning.index import index_among
 from app.planning.plan import Plan, Shard
 from app.recipe.findings import Refused, refuse
 from worker.steps.watch import Watch
-
-INDEX = "model.safetensors.index.json"
 
 
 def verify(plan: Plan, out: Path, watch: Watch) -> None:
@@ -24,9 +23,10 @@ def verify(plan: Plan, out: Path, watch: Watch) -> None:
         seen.update(dict.fromkeys(_tensors_of(shard, out), shard.file))
     if len(seen) != sum(1 for _ in plan.steps()):
         raise _bad("", "A tensor is in two files.")
-    if INDEX in plan.texts or len(plan.shards) > 1:
-        _check_index(_read_json(out, INDEX), seen)
-    if _read(out, "config.json") != plan.texts["config.json"].encode():
+    index = index_among(plan.texts)
+    if index is not None:
+        _check_index(_read_json(out, index), seen, index)
+    if "config.json" in plan.texts and _read(out, "config.json") != plan.texts["config.json"].encode():
         raise _bad("config.json", "config.json is not what was planned.")
     watch.log(f"All {len(seen)} tensors are in place.")
 
@@ -50,9 +50,9 @@ def _tensors_of(shard: Shard, out: Path) -> set[str]:
     return set(found)
 
 
-def _check_index(index: Mapping[str, Any], seen: Mapping[str, str]) -> None:
+def _check_index(index: Mapping[str, Any], seen: Mapping[str, str], file: str) -> None:
     if index.get("weight_map") != dict(seen):
-        raise _bad(INDEX, "The index does not name each tensor's file.")
+        raise _bad(file, "The index does not name each tensor's file.")
 
 
 def _read_json(out: Path, name: str) -> Mapping[str, Any]:

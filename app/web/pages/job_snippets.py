@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
+from app.planning.loading import DIFFUSERS, SAFETENSORS, library_of, with_diffusers, with_safetensors
 from app.storage.base import ArtifactFile
 
 
 @dataclass(frozen=True, slots=True)
 class Snippets:
-    """``fetch`` and ``publish`` are for a shell, ``load`` is Python."""
+    """``fetch`` and ``publish`` are for a shell, ``load`` is Python, which uses the library ``loader``."""
 
     fetch: str
     load: str
     publish: str
+    loader: str
 
 
 def snippets(
@@ -35,11 +37,24 @@ def snippets(
         f"curl -fC - -o {shlex.quote(file.name)} {shlex.quote(_address(origin, job_id, file.name))}" for file in files
     ]
     lines += ["sha256sum -c <<'SUMS'", *(f"{file.sha256}  {file.name}" for file in files), "SUMS", ""]
-    load = _load_adapter(folder, adapts) if adapts is not None else _load_model(folder)
-    return Snippets("\n".join(lines), load, f"hf upload --private YOUR_NAME/{folder} {folder}\n")
+    load = _load_adapter(folder, adapts) if adapts is not None else _load_model(folder, [one.name for one in files])
+    publish = f"hf upload --private YOUR_NAME/{folder} {folder}\n"
+    return Snippets("\n".join(lines), load, publish, _loader(files, adapts))
 
 
-def _load_model(folder: str) -> str:
+def _loader(files: Sequence[ArtifactFile], adapts: str | None) -> str:
+    """What the lines to load it use, by its name."""
+    if adapts is not None:
+        return "PEFT"
+    return library_of([one.name for one in files])
+
+
+def _load_model(folder: str, names: Sequence[str]) -> str:
+    library = library_of(names)
+    if library == SAFETENSORS:
+        return with_safetensors(names, f'"{folder}"')
+    if library == DIFFUSERS:
+        return with_diffusers(f'"{folder}"')
     return (
         "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
         f'tokenizer = AutoTokenizer.from_pretrained("{folder}")\n'
