@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from worker.engine.dtypes import Array
-from worker.engine.masks import Cut, Mask, Stream
+from worker.engine.masks import ByRank, Cut, Mask
 from worker.engine.sources import Source
 
 Bench = Any
@@ -102,11 +102,12 @@ class Backend(Protocol):
     def histogram(self, bits: Bits, low_bits: int, prefix: int | None) -> Array:
         """Of one row: how many have each upper part; or each lower part, among those whose upper part is ``prefix``."""
 
-    def keep_by_rank(self, bits: Bits, stream: Stream, start: int, thresholds: Array, depth: int, inner: int) -> Array:
-        """DELLA's draw for one row of magnitudes, element 0 being ``start`` of the tensor.
+    def draw_by_rank(self, chunk: Chunk, draws: ByRank, bits: Array, sums: Array) -> None:
+        """DELLA's draw for whole rows: the element of rank r in its row, smallest |δᵢ| first and equal ones in order,
+        is kept when the word at place r of the row is below the threshold of r.
 
-        The row is [..., depth, inner]. Along ``depth``, the element of rank r (smallest first, equal ones in order) is
-        kept when the word at place r is below ``thresholds[r]`` (uint32). Returns uint8 [count], 1 for kept.
+        Sets the bits of what is kept in ``bits`` uint8 [n, ⌈elements/8⌉], and adds Σ|δᵢ| and Σ|kept δᵢ| to ``sums``
+        fp64 [n, 2], both for the parents that ``draws`` names. The chunk starts at a multiple of 8.
         """
 
     def energies(self, chunk: Chunk, cut: Cut | None, sums: Array) -> None:

@@ -12,7 +12,7 @@ from worker.engine.backend import Tallied
 from worker.engine.dtypes import BLOCK, CODES, ITEMSIZE, LANES, STEP, TILE_ROW, Array, keep_freed_memory
 from worker.engine.histogram import histogram
 from worker.engine.kernels.native import Flat, entry
-from worker.engine.masks import MARKED, RANDOM, Cut, Mask, Stream, pack
+from worker.engine.masks import MARKED, RANDOM, ByRank, Cut, Mask, pack
 from worker.engine.sources import Source
 
 _APART = 256
@@ -226,17 +226,19 @@ class CpuBackend:
     def histogram(self, bits: Array, low_bits: int, prefix: int | None) -> Array:
         return histogram(bits, low_bits, prefix)
 
-    def keep_by_rank(self, bits: Array, stream: Stream, start: int, thresholds: Array, depth: int, inner: int) -> Array:
-        def lines(values: Array) -> Array:
-            return np.ascontiguousarray(values.reshape(-1, depth, inner).swapaxes(1, 2)).reshape(-1, depth)
-
-        words = np.empty(len(bits), np.uint32)
-        entry("philox.fill")(stream.words, start, words, np.empty(BLOCK, np.uint32))
-        magnitudes = lines(bits)
-        kept = np.empty(magnitudes.shape, np.uint8)
-        room, counts = np.empty((2, depth), np.uint64), np.empty(4096, np.int32)
-        entry("rows.keep_by_rank")(magnitudes, lines(words), thresholds, kept, room, counts)
-        return kept.reshape(-1, inner, depth).swapaxes(1, 2).reshape(-1)
+    def draw_by_rank(self, chunk: CpuChunk, draws: ByRank, bits: Array, sums: Array) -> None:
+        flat, depth = chunk.bench.flat, draws.thresholds.shape[1]
+        words, kept = np.empty(chunk.count + BLOCK, np.uint32), np.empty(chunk.count, np.uint8)
+        flags, sizes = np.empty(depth, np.uint8), np.empty(depth * (draws.inner + 1), np.uint32)
+        places = np.empty((2, depth + STEP), np.uint32)
+        entries = np.empty((2, depth), np.uint64)
+        counts = np.empty((2, min(max(64, 1 << depth.bit_length() - 1), 2048)), np.uint32)
+        chunk.unsound |= entry("ranks.draw_by_rank")(
+            *chunk.inputs, flat(draws.parents, np.int64), flat(draws.streams, np.uint32),
+            flat(draws.thresholds, np.uint32), draws.inner, chunk.start, chunk.count, flat(bits, np.uint8),
+            flat(sums, np.float64), words, kept, flags, sizes, places, entries, counts, chunk.bench.tiles,
+            chunk.bench.lanes,
+        )  # fmt: skip
 
     def energies(self, chunk: CpuChunk, cut: Cut | None, sums: Array) -> None:
         entry("shares.energies")(

@@ -78,6 +78,20 @@ class Random:
 
 
 @dataclass(frozen=True, slots=True)
+class ByRank:
+    """How masks are drawn by rank, for k parents of a tensor of rows (see ``Backend.draw_by_rank``).
+
+    ``parents`` int64 [k]: which, the first after the base being 0; ``streams`` uint32 [k, 4]: ``Stream.words``;
+    ``thresholds`` uint32 [k, depth]: for each rank. The ``depth`` elements of a row are ``inner`` apart.
+    """
+
+    parents: Array
+    streams: Array
+    thresholds: Array
+    inner: int
+
+
+@dataclass(frozen=True, slots=True)
 class Marked:
     """Keeps the elements whose bit is set, least significant first; ``bits`` uint8 [⌈elements/8⌉]."""
 

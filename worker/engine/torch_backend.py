@@ -17,9 +17,9 @@ from torch import Tensor
 from app.recipe.findings import refuse
 from worker.engine.backend import Tallied
 from worker.engine.dtypes import ITEMSIZE, PARENT_UNSOUND, RESULT_UNSOUND, SEGMENT, Array, keep_freed_memory
-from worker.engine.masks import Cut, Mask, Stream
+from worker.engine.masks import ByRank, Cut, Mask
 from worker.engine.sources import Source
-from worker.engine.torch_masks import drop, held, words
+from worker.engine.torch_masks import drop, held, kept_by_rank
 
 TORCH_DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "F64": torch.float64}
 
@@ -231,14 +231,14 @@ class TorchBackend:
         lower = bits[upper == prefix] & ((1 << low_bits) - 1)
         return torch.bincount(lower, minlength=1 << low_bits).cpu().numpy()
 
-    def keep_by_rank(
-        self, bits: Tensor, stream: Stream, start: int, thresholds: Array, depth: int, inner: int
-    ) -> Array:
-        drawn = words(stream, start, len(bits), self.device).view(-1, depth, inner)
-        limits = torch.from_numpy(thresholds.astype(np.int64)).to(self.device).view(1, depth, 1)
-        order = bits.view(-1, depth, inner).sort(dim=1, stable=True).indices
-        kept = torch.zeros_like(order, dtype=torch.uint8)
-        return kept.scatter_(1, order, (drawn < limits).to(torch.uint8)).view(-1).cpu().numpy()
+    def draw_by_rank(self, chunk: TorchChunk, draws: ByRank, bits: Array, sums: Array) -> None:
+        for k, i in enumerate(draws.parents.tolist()):
+            sizes = chunk.delta(i + 1).abs()
+            kept = kept_by_rank(sizes.view(torch.int32), draws, k, chunk.start)
+            sums[i, 0] += float(sizes.double().sum())
+            sums[i, 1] += float((sizes.double() * kept).sum())
+            packed = np.packbits(kept.cpu().numpy(), bitorder="little")
+            bits[i, chunk.start // 8 :][: len(packed)] = packed
 
     def energies(self, chunk: TorchChunk, cut: Cut | None, sums: Array) -> None:
         sums += _selected(chunk, cut).double().square().sum(dim=1).cpu().numpy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from worker.engine.masks import (
     MULTIPLIERS,
     ROUNDS,
     WEYL,
+    ByRank,
     Cut,
     Marked,
     Mask,
@@ -64,3 +66,14 @@ def held(bits: Tensor, cut: Cut, start: int) -> Tensor:
     place, before, after = cut.least
     index = torch.arange(start, start + len(bits), device=bits.device)
     return bits >= torch.where(index < place, before, after)
+
+
+def kept_by_rank(bits: Tensor, draws: ByRank, k: int, start: int) -> Tensor:
+    """What ``draws`` keeps of its k-th parent, uint8 [count]: 1 for kept. ``bits`` int32 [count] of |δ|, whole rows."""
+    key0, key1, *salt = draws.streams[k].tolist()
+    depth, device = draws.thresholds.shape[1], bits.device
+    drawn = words(Stream((key0, key1), (salt[0], salt[1])), start, len(bits), device).view(-1, depth, draws.inner)
+    limits = torch.from_numpy(draws.thresholds[k].astype(np.int64)).to(device).view(1, depth, 1)
+    order = bits.view(-1, depth, draws.inner).sort(dim=1, stable=True).indices
+    kept = torch.zeros_like(order, dtype=torch.uint8)
+    return kept.scatter_(1, order, (drawn < limits).to(torch.uint8)).view(-1)

@@ -31,7 +31,11 @@ ENTRIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             _TILES, _WIDE, _WORDS,
         ),
         "philox.fill": (_BITS, "int64", _BITS, _BITS),
-        "rows.keep_by_rank": ("uint32[:,::1]", "uint32[:,::1]", _BITS, "uint8[:,::1]", "uint64[:,::1]", "int32[::1]"),
+        "ranks.draw_by_rank": (
+            *_RAW, _LONGS, "uint32[:,::1]", "uint32[:,::1]", "int64", "int64", "int64",
+            "uint8[:,::1]", "float64[:,::1]", _BITS, "uint8[::1]", "uint8[::1]", _BITS, _WORDS, "uint64[:,::1]", _WORDS,
+            _TILES, _LANES,
+        ),
         "rows.narrow": (_FLOATS, *_OUT),
         "rows.widen": (*_RAW, "int64", "float32[:,::1]"),
         "select.magnitudes": (*_RAW, "int64", "uint32[:,::1]", _TILES),

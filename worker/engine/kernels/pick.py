@@ -33,6 +33,18 @@ def _intrinsic(signature: Any, generate: Any) -> Any:
     return intrinsic(typer)
 
 
+def _compressed(builder: Any, values: Any, chosen: Any) -> Any:
+    """The chosen ones of 16 values, the others' room undefined."""
+    kind = ir.FunctionType(_SEVERAL, [_SEVERAL, _BOOLS, _SEVERAL])
+    name = f"llvm.experimental.vector.compress.v{STEP}i32"
+    compress = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+    return builder.call(compress, [values, chosen, ir.Constant(_SEVERAL, ir.Undefined)])
+
+
+def _count(builder: Any, chosen: Any) -> Any:
+    return builder.ctpop(builder.zext(builder.bitcast(chosen, _MASK), ir.IntType(64)))
+
+
 def _repeated(builder: Any, value: Any) -> Any:
     one = builder.insert_element(ir.Constant(_SEVERAL, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
     return builder.shuffle_vector(one, one, ir.Constant(_SEVERAL, [0] * STEP))
@@ -42,13 +54,19 @@ def _pick(builder: Any, place: Any, arguments: Any) -> Any:
     _, at, first, width, _, found = arguments
     values = builder.load(place(0, at, _SEVERAL), align=4)
     chosen = builder.icmp_unsigned("<", builder.sub(values, _repeated(builder, first)), _repeated(builder, width))
-    kind = ir.FunctionType(_SEVERAL, [_SEVERAL, _BOOLS, _SEVERAL])
-    name = f"llvm.experimental.vector.compress.v{STEP}i32"
-    compress = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
-    packed = builder.call(compress, [values, chosen, ir.Constant(_SEVERAL, ir.Undefined)])
-    builder.store(packed, place(4, found, _SEVERAL), align=4)
-    count = builder.ctpop(builder.zext(builder.bitcast(chosen, _MASK), ir.IntType(64)))
-    return builder.add(found, count)
+    builder.store(_compressed(builder, values, chosen), place(4, found, _SEVERAL), align=4)
+    return builder.add(found, _count(builder, chosen))
+
+
+def _part(builder: Any, place: Any, arguments: Any) -> Any:
+    _, at, _, _, found, _ = arguments
+    zero = builder.icmp_unsigned("==", builder.load(place(0, at, _SEVERAL), align=4), ir.Constant(_SEVERAL, [0] * STEP))
+    other = builder.not_(zero)
+    first = _repeated(builder, builder.trunc(at, ir.IntType(32)))
+    places = builder.add(first, ir.Constant(_SEVERAL, list(range(STEP))))
+    builder.store(_compressed(builder, places, zero), place(2, builder.sub(at, found), _SEVERAL), align=4)
+    builder.store(_compressed(builder, places, other), place(3, found, _SEVERAL), align=4)
+    return builder.add(found, _count(builder, other))
 
 
 def _mark(builder: Any, place: Any, arguments: Any) -> Any:
@@ -71,6 +89,11 @@ def _keep(builder: Any, place: Any, arguments: Any) -> Any:
 pick_step = _intrinsic(_LONG(_WORDS, _LONG, types.uint32, types.uint32, _WORDS, _LONG), _pick)
 """``pick_step(values, at, first, width, picked, found)``: of the 16 values from ``values[at]`` on those with
 value − first < width go to ``picked[found]``..., which has room for 16. Returns what ``found`` is then."""
+
+part_step = _intrinsic(_LONG(_WORDS, _LONG, _WORDS, _WORDS, _LONG, _LONG), _part)
+"""``part_step(values, at, zeros, others, found, 0)``: of the 16 places from ``at`` on those with value 0 go to
+``zeros[at - found]``... and the others to ``others[found]``..., which have room for 16. Returns what ``found`` is
+then."""
 
 mark_step = _intrinsic(_LONG(_WORDS, _LONG, types.uint32, _BYTES, _LONG, _LONG), _mark)
 """``mark_step(words, at, threshold, bits, byte, 0)``: sets the 16 bits from ``bits[byte]`` on, the least significant

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from math import gcd, prod
-from typing import Any
 
 import numpy as np
 
 from app.planning.plan import Input
 from app.recipe.findings import refuse
 from worker.engine.dtypes import Array
-from worker.engine.masks import EVERYTHING, NOTHING, Marked, Mask, Ranked, stream, threshold
+from worker.engine.masks import EVERYTHING, NOTHING, ByRank, Marked, Ranked, stream, threshold
 from worker.engine.methods.deltas import add_changes
 from worker.engine.methods.parameters import draw_names, number
 from worker.engine.work import Work
@@ -18,16 +17,16 @@ from worker.engine.work import Work
 
 def della(work: Work) -> None:
     """Drops by rank, then votes."""
-    add_changes(work, _masks(work), vote=True)
+    _merge(work, vote=True)
 
 
 def della_linear(work: Work) -> None:
     """Drops by rank, then adds up."""
-    add_changes(work, _masks(work), vote=False)
+    _merge(work, vote=False)
 
 
-def _masks(work: Work) -> list[Mask]:
-    """The draws as one bit an element.
+def _merge(work: Work, *, vote: bool) -> None:
+    """Draws all masks first, as one bit an element, and learns on the way what to rescale by.
 
     A row lies along axis 1; a vector is one row. Its element of rank r, the smallest having rank 0, is kept when the
     stream's word at place r of the row says so.
@@ -36,23 +35,22 @@ def _masks(work: Work) -> list[Mask]:
     depth = shape[1] if len(shape) > 1 else work.elements
     inner = prod(shape[2:])
     chances = [_chances(work, one, depth) for one in work.step.inputs]
+    drawn = {i: thresholds for i, thresholds in enumerate(chances) if isinstance(thresholds, np.ndarray)}
+    if not drawn:
+        add_changes(work, [one for one in chances if isinstance(one, Ranked)], vote)
+        return
     names = draw_names([source.label for source in work.sources[1:]])
-    streams = [stream(work.seed, work.step.name, name) for name in names]
-    bits = [np.zeros(-(-work.elements // 8), np.uint8) for _ in chances]
-    drawn = [i for i, thresholds in enumerate(chances) if isinstance(thresholds, np.ndarray)]
-
-    def look(chunk: Any, _: None) -> None:
-        rows = work.backend.magnitudes(chunk)
-        for i in drawn:
-            kept = work.backend.keep_by_rank(rows[i], streams[i], chunk.start, chances[i], depth, inner)
-            packed = np.packbits(kept, bitorder="little")
-            place = chunk.start // 8
-            bits[i][place : place + len(packed)] = packed
-
-    if drawn:
-        whole = depth * inner
-        work.sweep(lambda: None, look, whole * (8 // gcd(whole, 8)))
-    return [Marked(bits[i]) if i in drawn else one for i, one in enumerate(chances)]  # type: ignore[misc]
+    streams = np.stack([stream(work.seed, work.step.name, names[i]).words for i in drawn])
+    draws = ByRank(np.array(list(drawn)), streams, np.stack(list(drawn.values())), inner)
+    bits = np.zeros((len(chances), -(-work.elements // 8)), np.uint8)
+    whole = depth * inner
+    sums = work.sweep(
+        lambda: np.zeros((len(chances), 2)),
+        lambda chunk, sums: work.backend.draw_by_rank(chunk, draws, bits, sums),
+        whole * (8 // gcd(whole, 8)),
+    )
+    masks = [one if isinstance(one, Ranked) else Marked(bits[i]) for i, one in enumerate(chances)]
+    add_changes(work, masks, vote, np.sum(sums, axis=0))
 
 
 def _chances(work: Work, one: Input, depth: int) -> Array | Ranked:

@@ -100,8 +100,11 @@ def random_mask(work: Work, density: float, parent: str) -> Mask:
     return Random(stream(work.seed, work.step.name, parent), threshold(density))
 
 
-def add_changes(work: Work, masks: Sequence[Mask], vote: bool) -> None:
-    """Writes b + λ · Σ wᵢ rescaleᵢ maskᵢ(δᵢ), voted on or not, divided by the weights if ``normalize``."""
+def add_changes(work: Work, masks: Sequence[Mask], vote: bool, sums: Array | None = None) -> None:
+    """Writes b + λ · Σ wᵢ rescaleᵢ maskᵢ(δᵢ), voted on or not, divided by the weights if ``normalize``.
+
+    ``sums`` fp64 [n, 2]: Σ|δᵢ| and Σ|kept δᵢ| where they are known; both 0 for masks that keep all or nothing.
+    """
     step, backend = work.step, work.backend
     weight, scale, divide = weights(step), number(step, "lambda", 1.0), flag(step, "normalize")
     whole = all(mask == Ranked(EVERYTHING) for mask in masks)
@@ -109,8 +112,12 @@ def add_changes(work: Work, masks: Sequence[Mask], vote: bool) -> None:
         blend(work, scale * weight / divisor(weight, divide), deltas=True)
         return
     rescale = flag(step, "rescale") and not whole
-    packed = backend.masks(masks, work.elements if rescale else 0)
-    factors = weight * _rescaling(work, packed) if rescale else weight
+    packed = backend.masks(masks, work.elements if rescale and sums is None else 0)
+    if rescale:
+        sums = _sizes(work, packed) if sums is None else sums
+        factors = weight * _rescaling(sums)
+    else:
+        factors = weight
     if vote:
         work.write(lambda chunk: backend.elect(chunk, packed, factors, weight, divide, scale))
     else:
@@ -118,11 +125,15 @@ def add_changes(work: Work, masks: Sequence[Mask], vote: bool) -> None:
         work.write(lambda chunk: backend.add_up(chunk, packed, factors))
 
 
-def _rescaling(work: Work, packed: object) -> Array:
-    """Σ|δᵢ| / Σ|kept δᵢ| for each parent, fp64; 1 where either sum is next to nothing."""
+def _sizes(work: Work, packed: object) -> Array:
+    """Σ|δᵢ| and Σ|kept δᵢ| for each parent, fp64 [n, 2]."""
     size = (len(work.step.inputs), 2)
     parts = work.sweep(lambda: np.zeros(size), lambda chunk, sums: work.backend.sizes(chunk, packed, sums))
     work.backend.remember(packed)
-    sums = np.sum(parts, axis=0) if parts else np.zeros(size)
+    return np.asarray(np.sum(parts, axis=0)) if parts else np.zeros(size)
+
+
+def _rescaling(sums: Array) -> Array:
+    """Σ|δᵢ| / Σ|kept δᵢ| for each parent, fp64; 1 where either sum is next to nothing."""
     usable = (sums >= _LEAST_SUM).all(axis=1)
     return np.divide(sums[:, 0], sums[:, 1], out=np.ones(len(sums)), where=usable)
