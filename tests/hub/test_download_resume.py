@@ -5,17 +5,16 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from app.hub import partial
 from app.hub.transport import FETCHING
-from tests.hub.served_model import BIG, NAME, REPO, ServedModel, Stop, wait_for
+from tests.hub.served_model import BIG, NAME, REPO, ServedModel, Stop
 from tests.support.hub import StandInHub
+from tests.support.waiting import until
 
 
 def test_a_cancel_keeps_what_came(model: ServedModel, hub: StandInHub) -> None:
@@ -32,21 +31,17 @@ def test_a_cancel_keeps_what_came(model: ServedModel, hub: StandInHub) -> None:
 
 
 def test_a_cancel_does_not_wait_for_the_hub(single: ServedModel, hub: StandInHub) -> None:
-    single.client.fetching = replace(FETCHING, silence=60)
+    single.client.fetching = replace(FETCHING, silence=3600)
     hub.fault("stall", NAME, after=10)
-    began = time.monotonic()
     with pytest.raises(Stop):
         single.fetch(check=single.after(10))
-    assert time.monotonic() - began < 5
 
 
 def test_check_is_called_all_the_time(single: ServedModel, hub: StandInHub) -> None:
     hub.fault("slow", NAME, after=30_000)
-    calls: list[float] = []
-    single.fetch(check=lambda: calls.append(time.monotonic()))
-    gaps = np.diff(calls)
-    assert calls[-1] - calls[0] > 0.9
-    assert np.median(gaps) < 0.25
+    came: list[int] = []
+    single.fetch(check=lambda: came.append(sum(single.told)))
+    assert len(came) > 10
 
 
 CHILD = """
@@ -79,12 +74,12 @@ def test_another_process_goes_on_after_a_kill(
     model = make()
     hub.fault("slow", NAME, after=20_000, times=None)
     process = child(model, whole)
-    wait_for(lambda: hub.sent > 1_000_000)
+    until(lambda: hub.sent > 1_000_000)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert process.stdout is not None
     process.stdout.close()
-    wait_for(lambda: all(entry.status for entry in hub.seen))
+    until(lambda: all(entry.status for entry in hub.seen))
     assert not model.pointer.exists()
     hub.heal()
     hub.forget()
@@ -107,7 +102,7 @@ def test_two_processes_fetch_a_file_once(single: ServedModel, hub: StandInHub) -
 def test_waiting_for_another_process_can_be_cancelled(single: ServedModel, hub: StandInHub) -> None:
     hub.fault("stall", NAME, after=10, times=None)
     process = child(single)
-    wait_for(lambda: bool(hub.requests(NAME)))
+    until(lambda: bool(hub.requests(NAME)))
     with pytest.raises(Stop):
         calls = iter(range(100))
         single.fetch(check=lambda: _stop_at(next(calls), 5))

@@ -16,6 +16,7 @@ from app.jobs.store import NewJob, Store
 from app.settings import Settings
 from tests.jobs.conftest import Clock
 from tests.support.redis import RedisServer
+from tests.support.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ async def next_line(news: AsyncIterator[Event]) -> Event:
 def test_history_then_live_then_the_end(
     with_redis: Settings, store: Store, claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.jobs.events.LOOK_SECONDS", 25.0)
+    monkeypatch.setattr("app.jobs.events.LOOK_SECONDS", 3600.0)
     publisher = Publisher(with_redis)
     tell(publisher, claim, "before")
 
@@ -59,9 +60,7 @@ def test_history_then_live_then_the_end(
         news = follow(client, store, claim.job.id)
         assert [(await next_line(news)).data["text"] for _ in range(2)] == ["Handed in.", "before"]
         tell(publisher, claim, "after")
-        started = time.monotonic()
-        assert (await next_line(news)).data["text"] == "after"
-        assert time.monotonic() - started < 20  # Redis told it, not the next look at the database
+        assert (await next_line(news)).data["text"] == "after"  # Redis told it, not the next look at the database
         claim.succeed({})
         publisher.line(claim.job.id, "done")
         last = await next_line(news)
@@ -220,6 +219,6 @@ def test_a_frozen_redis_hardly_slows_the_job(with_redis: Settings, redis: RedisS
     started = time.monotonic()
     for _ in range(100):
         publisher.line(claim.job.id, "log", 1)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < PATIENCE
     redis.thaw()
     publisher.close()

@@ -16,6 +16,7 @@ from app.jobs.redis_urls import broker_url
 from app.jobs.store import NewJob, Store
 from app.settings import Settings
 from tests.support.redis import RedisServer
+from tests.support.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_redis_down_is_quick_and_harmless(queue: Queue, store: Store, redis: Red
     started = time.monotonic()
     assert queue.send(job.id, "merge") is False
     assert (queue.waiting("merge"), queue.alive()) == (None, False)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < PATIENCE
     waiting = store.get(job.id)
     assert waiting is not None
     assert (waiting.state, waiting.sent_at) == ("queued", None)
@@ -71,7 +72,7 @@ def test_redis_frozen_is_bounded(queue: Queue, store: Store, redis: RedisServer)
     redis.freeze()
     started = time.monotonic()
     assert queue.send(job.id, "merge") is False
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < PATIENCE
     redis.thaw()
     assert queue.send(job.id, "merge") is True
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import socket
 import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -27,6 +26,7 @@ from tests.support import hub_reading, hub_writing
 from tests.support.hub_faults import Fault, Faults, Kind, Seen
 from tests.support.hub_repos import Repos
 from tests.support.hub_state import State, User
+from tests.support.waiting import until
 
 
 def hub_app(state: State) -> Starlette:
@@ -79,11 +79,8 @@ class StandInHub:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        deadline = time.monotonic() + 10
-        while not self._server.started:
-            if time.monotonic() > deadline or not self._thread.is_alive():
-                raise RuntimeError("the stand-in Hub did not start")
-            time.sleep(0.005)
+        until(lambda: self._server.started or not self._thread.is_alive())
+        assert self._server.started, "the stand-in Hub did not start"
         return self
 
     def __exit__(self, *error: object) -> None:

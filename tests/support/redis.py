@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 from urllib.parse import quote
 
 from redis import Redis
 from redis.exceptions import RedisError
 
+from tests.support.waiting import PATIENCE, until
 from worker.redis_server import find_redis_server, redis_command
 
 
@@ -30,11 +30,8 @@ class RedisServer:
         command = redis_command(find_redis_server(), self.socket, self.folder)
         with (self.folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        deadline = time.monotonic() + 10
-        while not self.answers():
-            if time.monotonic() > deadline or self._process.poll() is not None:
-                raise RuntimeError((self.folder / "redis.log").read_text())
-            time.sleep(0.02)
+        until(lambda: self.answers() or self._process.poll() is not None, what=(self.folder / "redis.log").read_text)
+        assert self._process.poll() is None, (self.folder / "redis.log").read_text()
 
     def answers(self) -> bool:
         try:
@@ -44,7 +41,7 @@ class RedisServer:
             return False
 
     def client(self) -> Redis:
-        return Redis.from_url(self.url, socket_timeout=2)
+        return Redis.from_url(self.url, socket_timeout=PATIENCE)
 
     def flush(self) -> None:
         with self.client() as client:

@@ -7,12 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx2
 
 from app.settings import Settings
+from tests.support.waiting import PATIENCE, until
 
 
 def free_port() -> int:
@@ -41,11 +41,8 @@ class WebServer:
             command += ["--timeout-graceful-shutdown", str(grace)]
         with log.open("ab") as output:
             self._process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
-        deadline = time.monotonic() + 30
-        while not self._answers():
-            if time.monotonic() > deadline or self._process.poll() is not None:
-                raise RuntimeError(log.read_text())
-            time.sleep(0.05)
+        until(lambda: self._answers() or self._process.poll() is not None, what=log.read_text)
+        assert self._process.poll() is None, log.read_text()
 
     @property
     def pid(self) -> int:
@@ -53,20 +50,19 @@ class WebServer:
 
     def _answers(self) -> bool:
         try:
-            return httpx2.get(f"{self.url}/api/methods", timeout=2).status_code == 200
+            return httpx2.get(f"{self.url}/api/methods", timeout=PATIENCE).status_code == 200
         except httpx2.TransportError:
             return False
 
-    def stop(self) -> float:
-        """Ask it to stop as a service manager does. Returns the seconds it took."""
-        started = time.monotonic()
+    def stop(self) -> None:
+        """Ask it to stop as a service manager does. Fails when it waits for somebody, who would keep it for ever."""
         self._process.send_signal(signal.SIGTERM)
         try:
-            self._process.wait(30)
+            self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        return time.monotonic() - started
+            raise AssertionError(f"it did not stop:\n{self.log()}") from None
 
     def log(self) -> str:
         return self._log.read_text()

@@ -17,6 +17,7 @@ from app.db import Sessions
 from app.jobs.models import Job
 from app.jobs.store import NewJob, Store
 from app.settings import Settings
+from tests.support.waiting import until
 from tests.web.artifacts import finished_job
 from tests.web.server import WebServer
 from tests.web.test_security import missing_headers
@@ -123,9 +124,9 @@ def test_curl_goes_on_where_it_was_cut(server: WebServer, job: Job, tmp_path: Pa
 def test_large_files_are_sent_fast_and_in_little_memory(
     server: WebServer, database: Sessions, settings: Settings
 ) -> None:
-    """Four downloads of 512 MB at once, one of them read slowly: the memory of a few chunks each."""
+    """Four downloads of 256 MB at once, one of them read slowly: the memory of a few chunks each."""
     job = finished_job(database, settings, {"model.safetensors": b""})
-    size = 512 << 20
+    size = 256 << 20
     manifest = settings.artifacts / job.id / "MANIFEST.json"
     manifest.write_text(manifest.read_text().replace('"size": 0', f'"size": {size}'))
     with (settings.artifacts / job.id / "model.safetensors").open("wb") as file:
@@ -136,17 +137,16 @@ def test_large_files_are_sent_fast_and_in_little_memory(
     before = process.memory_info().rss
     with httpx2.stream("GET", url) as slow:
         next(slow.iter_raw(1000))
-        started = time.monotonic()
+        before_cpu = sum(process.cpu_times()[:2])
         curls = [subprocess.Popen(["curl", "-sS", "--fail", "-o", "/dev/null", url]) for _ in range(3)]
         peak = 0
         while any(one.poll() is None for one in curls):
             peak = max(peak, process.memory_info().rss)
             time.sleep(0.02)
-        took = time.monotonic() - started
+        took = sum(process.cpu_times()[:2]) - before_cpu
     assert [one.returncode for one in curls] == [0, 0, 0]
     assert peak - before < 64 << 20
-    assert 3 * size / took > 50e6
-    print(f"{3 * size / took / 1e6:.0f} MB/s, {(peak - before) / 1e6:.1f} MB more memory")
+    assert 3 * size / took > 50e6, "bytes in a second of the processor: what a busy machine cannot change"
 
 
 def test_a_client_that_leaves_stops_the_sending(server: WebServer, database: Sessions, settings: Settings) -> None:
@@ -158,7 +158,5 @@ def test_a_client_that_leaves_stops_the_sending(server: WebServer, database: Ses
         file.truncate(size)
     with httpx2.stream("GET", server.url + address(job, "model.safetensors")) as answer:
         next(answer.iter_raw(1000))
-    deadline = time.monotonic() + 5
-    while any("model.safetensors" in open_file.path for open_file in psutil.Process(server.pid).open_files()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    process = psutil.Process(server.pid)
+    until(lambda: not any("model.safetensors" in open_file.path for open_file in process.open_files()))

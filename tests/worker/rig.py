@@ -9,8 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from app.settings import Settings
 from app.storage.local import LocalArtifacts
 from tests.support.redis import RedisServer
 from tests.support.tiny_models import make_tiny
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
 LEASE = 12.0
@@ -47,15 +46,6 @@ def make_models(folder: Path) -> Path:
     base = make_tiny(folder / "one", seed=1, hidden=128, layers=8, vocab=2000)
     make_tiny(folder / "two", seed=2, base=base, scale=0.2, shards=3)
     return folder
-
-
-def until(happens: Callable[[], Any], seconds: float = 90.0, what: Callable[[], str] = lambda: "") -> Any:
-    """What ``happens`` gives once that is true. Fails after ``seconds``."""
-    deadline = time.monotonic() + seconds
-    while not (found := happens()):
-        assert time.monotonic() < deadline, what()
-        time.sleep(0.05)
-    return found
 
 
 class Rig:
@@ -127,7 +117,7 @@ class Rig:
     def submit(self, recipe: str = RECIPE, send: bool = True, **values: Any) -> Job:
         job, _ = self.store.submit(NewJob(**{"kind": "merge", "recipe": recipe, "title": "A test", **values}))
         if send:
-            assert self.queue.send(job.id, job.kind)
+            until(lambda: self.queue.send(job.id, job.kind), what=self.told)  # it has a second for each try
         return job
 
     def job(self, job: Job) -> Job:

@@ -12,7 +12,8 @@ import pytest
 from app.adapting.wanted import read_extract, read_merge
 from app.jobs.models import Job
 from tests.support.adapters import factors, write_adapter
-from tests.worker.rig import Rig, until
+from tests.support.waiting import until
+from tests.worker.rig import Rig
 from worker.cli import OK, main
 
 NAMES = ("local:models/lora/one", "local:models/lora/two")

@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import text
 
 from app.jobs.models import Job
-from tests.worker.rig import RECIPE, SHORT_LEASE, Rig, until
+from tests.support.waiting import until
+from tests.worker.rig import RECIPE, SHORT_LEASE, Rig
 
 
 def is_gone(pid: int) -> bool:
@@ -90,10 +91,8 @@ def test_sigterm_hands_the_job_back(rig: Rig, undisturbed: dict[str, str]) -> No
     job = rig.submit()
     pid = rig.process_at("tensor")
     until(lambda: rig.store.shards(job.id), what=rig.told)
-    started = time.monotonic()
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(60) == 0, rig.told()
-    assert time.monotonic() - started < 15
     assert is_gone(pid)
     waiting = rig.job(job)
     assert (waiting.state, waiting.attempt, waiting.crashes) == ("queued", 0, 0)

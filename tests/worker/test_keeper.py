@@ -17,6 +17,7 @@ from app.jobs.queue import Queue
 from app.jobs.store import NewJob, Store
 from app.settings import Settings
 from tests.support.redis import RedisServer
+from tests.support.waiting import until
 from worker.keeper import Keeper
 
 
@@ -70,10 +71,7 @@ def test_downloads_that_were_broken_off_long_ago_are_removed_at_the_start(
     for path in (old, whole):
         os.utime(path, (1, 1))
     place.keeper.start()
-    deadline = time.monotonic() + 30
-    while old.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: not old.exists())
     place.keeper.stop()
     assert fresh.exists()
     assert whole.exists()

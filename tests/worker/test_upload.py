@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +15,8 @@ from app.jobs.models import Job
 from app.recipe.findings import Refused
 from tests.support.hub import StandInHub
 from tests.support.hub_state import User
-from tests.worker.rig import Rig, until
+from tests.support.waiting import until
+from tests.worker.rig import Rig
 
 CANARY = "hf_CANARYabcdefghijklmnopqrstuvwxyz1234"
 
@@ -129,10 +129,8 @@ def test_cancelled_while_it_uploads(rig: Rig, hub: StandInHub) -> None:
     hub.fault("hang", r"/lfs/", method="PUT", times=None)
     job = upload(rig, source, CANARY)
     until(lambda: hub.requests("/lfs/", "PUT"), what=rig.told)
-    started = time.monotonic()
     assert rig.store.request_cancel(job.id) is not None
     assert rig.ended(job).state == "cancelled", rig.told()
-    assert time.monotonic() - started < 10
     assert rig.weights(source)  # the merge itself stays
     with pytest.raises(Refused):
         Vault(rig.settings, sessions(rig.engine)).get(job.token_id or "")
