@@ -8,11 +8,11 @@ function load(element) {
 }
 
 function look(but) {
-  document.querySelectorAll(`[data-script]:not([data-awaits], [role=tabpanel][hidden] *${but})`).forEach(load);
+  document.querySelectorAll(`[data-script]:not([data-awaits]:not(:focus-within, :popover-open), [role=tabpanel][hidden] *${but})`).forEach(load);
 }
 
+const LATER = ", [data-later]";
 for (const name of ["htmx:after:swap", "tab-shown"]) document.addEventListener(name, () => look(""));
-document.addEventListener("toggle", ({ target }) => load(target), true);
-document.addEventListener("focusin", ({ target }) => load(target.closest("[data-awaits]")));
+for (const name of ["focusin", "toggle"]) document.addEventListener(name, () => look(LATER), true);
 document.addEventListener("dragenter", () => load(document.querySelector("file-import")));
-look(", [data-later]");
+look(LATER);

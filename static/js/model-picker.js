@@ -49,10 +49,11 @@ customElements.define("model-picker", class extends HTMLElement {
       if (!answer.ok) return this.close();
       const html = await answer.text();
       if (asking.signal.aborted || document.activeElement !== this.field) return;
+      const marked = this.options[this.at]?.dataset.ref;
       this.list.innerHTML = html;
       this.options.forEach((option, index) => (option.id = `${this.list.id}-${index}`));
       this.open(this.list.childElementCount > 0);
-      this.mark(-1);
+      this.mark(this.options.findIndex(({ dataset }) => dataset.ref === marked));
     } catch (error) {
       if (error.name !== "AbortError") this.close();
     }

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import os
-import socket
+import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.support import chromium
 from tests.support.hub import StandInHub
 from tests.support.hub_state import User
 from tests.support.real_models import ADAPTERS, RealModels, prepare
 from tests.support.tiny_models import make_tiny
+from worker.up import START_SECONDS, STOP_SECONDS
 
 SHOTS = Path(__file__).resolve().parents[2] / "screenshots"
 TOKEN = "hf_TESTTOKENTESTTOKENTESTTOKEN"
-READY_SECONDS = 90
+MARGIN_SECONDS = 30
+"""Weightloom gives up starting and stopping by itself, and says why: this much later it is ended without a word."""
+PATIENCE_MS = 30_000
+"""How long anything on a page may take before its test fails. Playwright gives an expectation 5 s, which a busy machine
+uses up on one answer of the server; nobody waits longer than the answer takes."""
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @dataclass(frozen=True)
@@ -56,13 +65,12 @@ def app(real: RealModels, hub: StandInHub, tmp_path_factory: pytest.TempPathFact
 
 
 def start(folder: Path, roots: dict[str, Path], hub_endpoint: str) -> Iterator[Running]:
-    """``weightloom up`` in a process of its own, until it says that it is ready."""
-    port = free_port()
+    """``weightloom up`` in a process of its own, on a port it chooses, until it says that it is ready."""
     data = folder / "data"
     env = {
         **os.environ,
         "WEIGHTLOOM_DATA": str(data),
-        "WEIGHTLOOM_PORT": str(port),
+        "WEIGHTLOOM_PORT": "0",
         "WEIGHTLOOM_MODEL_ROOTS": ",".join(f"{name}={path}" for name, path in roots.items()),
         "WEIGHTLOOM_HUB_ENDPOINT": hub_endpoint,
         "HF_HOME": str(folder / "hf"),
@@ -73,30 +81,26 @@ def start(folder: Path, roots: dict[str, Path], hub_endpoint: str) -> Iterator[R
         command, env=env, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     try:
-        _await_ready(process, data)
-        yield Running(f"http://127.0.0.1:{port}", data, process)
+        yield Running(_ready_at(process, data), data, process)
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=STOP_SECONDS + MARGIN_SECONDS)
         if process.stdout:
             process.stdout.close()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-def _await_ready(process: subprocess.Popen[str], data: Path) -> None:
+def _ready_at(process: subprocess.Popen[str], data: Path) -> str:
+    """The address it tells. What it says when it does not start goes into the error."""
     assert process.stdout is not None
-    guard = threading.Timer(READY_SECONDS, process.kill)
+    guard = threading.Timer(START_SECONDS + MARGIN_SECONDS, process.kill)
     guard.start()
     said = []
     for line in process.stdout:
         said.append(line)
         if "ready at" in line:
             guard.cancel()
-            return
+            return line.split()[-1]
+    guard.cancel()
     logs = "\n".join(path.read_text()[-2000:] for path in sorted((data / "logs").glob("*.log")))
     raise AssertionError(f"Weightloom did not start:\n{''.join(said)}\n{logs}")
 
@@ -112,7 +116,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     context = browser.new_context(viewport={"width": 1440, "height": 1000}, accept_downloads=True)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE_MS)
     yield context
     context.close()
 
@@ -137,3 +141,26 @@ def shot(page: Page, name: str, *, full: bool = False) -> None:
     """Keep a picture of the page in ``screenshots/``."""
     SHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SHOTS / f"{name}.png", full_page=full, caret="initial")
+
+
+def finished(app: Running, job: str) -> None:
+    """The job has come to its end."""
+    deadline = time.monotonic() + 2 * PATIENCE_MS / 1000
+    while (state := httpx2.get(f"{app.url}/api/jobs/{job}", timeout=60).json()["state"]) != "succeeded":
+        assert time.monotonic() < deadline, state
+        time.sleep(0.1)
+
+
+def arrived(page: Page, address: str) -> None:
+    """A link or button has led to ``address`` (a regular expression), and the scripts there run: typed earlier, nothing
+    would hear it."""
+    expect(page).to_have_url(re.compile(address))
+    page.wait_for_load_state("load")
+
+
+def eventually(page: Page, read: Callable[[], Any], wanted: Any) -> None:
+    """For what Playwright has no expectation for: reads until it reads ``wanted``."""
+    deadline = time.monotonic() + PATIENCE_MS / 1000
+    while (found := read()) != wanted and time.monotonic() < deadline:
+        page.wait_for_timeout(200)
+    assert found == wanted

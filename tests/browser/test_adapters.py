@@ -43,7 +43,7 @@ def test_two_adapters_become_one(page: Page, app: Running, tmp_path: Path) -> No
     expect(page.get_by_label("weight of local:adapters/scripture")).to_have_value("0.5")
     page.get_by_role("button", name="Merge the adapters").click()
     expect(page.get_by_role("heading", name="python and scripture by cat")).to_be_visible()
-    expect(page.locator("#progress")).to_contain_text("Done", timeout=30_000)
+    expect(page.locator("#progress")).to_contain_text("Done", timeout=60_000)
     expect(page.locator("#log")).to_contain_text("210 modules of rank 16")
     _files_add_up(page, tmp_path)
     page.get_by_text("Load it with PEFT").click()
@@ -67,7 +67,7 @@ def test_a_fine_tune_gives_its_adapter_back(page: Page, app: Running, tmp_path: 
     shot(page, "extract", full=True)
     page.get_by_role("button", name="Make the adapter").click()
     expect(page.get_by_role("heading", name="LoRA of python on base")).to_be_visible()
-    expect(page.locator("#progress")).to_contain_text("Done", timeout=30_000)
+    expect(page.locator("#progress")).to_contain_text("Done", timeout=60_000)
     expect(page.locator("#outcome")).to_contain_text("LoRA on 30 modules.")
     got, wanted = _downloaded(page, tmp_path), SCALE * product(read_tensors(ADAPTERS / "python"), MODULE)
     assert np.linalg.norm(got - wanted) < 0.1 * np.linalg.norm(wanted), "but for the rounding of the weights"

@@ -9,7 +9,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import Running, shot
+from tests.browser.conftest import Running, arrived, shot
 from tests.browser.test_access import AXE, RULES
 
 pytestmark = [pytest.mark.browser, pytest.mark.real]
@@ -43,7 +43,7 @@ def test_the_parents_compared(page: Page, app: Running, browser: Browser) -> Non
     expect(page.locator("#cost")).to_contain_text("a sample reads, all of it on this machine")
     page.get_by_role("button", name="Compare", exact=True).click()
     expect(page.get_by_role("heading", name="python and scripture against base")).to_be_visible()
-    expect(page.get_by_role("navigation", name="Measure")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("navigation", name="Measure")).to_be_visible(timeout=60_000)
     address = page.url
     _numbers_make_sense(page)
     _a_cell_has_its_tensors(page)
@@ -61,19 +61,20 @@ def _numbers_make_sense(page: Page) -> None:
     overall = page.locator(".overall .big")
     assert 20 < percent(overall.inner_text()) < 50
     page.get_by_role("link", name="Cosine of the changes").click()
-    expect(page).to_have_url(re.compile("measure=cosine_deltas"))
+    arrived(page, "measure=cosine_deltas")
     assert abs(float(overall.inner_text().replace("−", "-"))) < 0.2
     page.get_by_role("link", name="Size of the change", exact=True).click()
-    expect(page).to_have_url(re.compile("measure=delta_norm"))
+    arrived(page, "measure=delta_norm")
     assert 0.1 < percent(overall.inner_text()) < 3
     page.get_by_role("link", name="Cosine of the weights").click()
-    expect(page).to_have_url(re.compile("measure=cosine_weights"))
+    arrived(page, "measure=cosine_weights")
     assert 0.999 < float(overall.inner_text()) < 1
 
 
 def _a_cell_has_its_tensors(page: Page) -> None:
     """By the pointer in the picture, by the keyboard in the table."""
     page.get_by_role("link", name="Opposite signs").click()
+    arrived(page, "measure=sign_conflict")
     page.locator('.heat a[href*="at=12.up"]').click()
     expect(page.locator("#cell")).to_contain_text("model.layers.12.mlp.up_proj.weight")
     page.locator("summary", has_text="The same in numbers").press("Enter")

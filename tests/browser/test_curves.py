@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
-from tests.browser.conftest import Running, shot
+from tests.browser.conftest import Running, eventually, shot
 
 pytestmark = [pytest.mark.browser, pytest.mark.real, pytest.mark.timeout(300)]
 RECIPE = """\
@@ -44,6 +44,7 @@ def yaml(page: Page) -> Locator:
 
 def cell(page: Page, layer: int, module: str) -> Locator:
     """The loom's numbers of one cell."""
+    expect(page.locator(".as-table thead th").first).to_be_attached()
     heads = page.locator(".as-table thead th").all_text_contents()
     return page.locator(f'.as-table tr[data-layer="{layer}"] > *').nth(heads.index(module))
 
@@ -236,6 +237,7 @@ def test_an_answer_to_an_older_edit_leaves_a_newer_one_alone(page: Page, app: Ru
     with page.expect_request("**/build"):
         anchor(page, "B", 1, 4).focus()
         page.keyboard.press("+")
+    eventually(page, lambda: len(held), 1)
     page.keyboard.press("+")
     held[0].continue_()
     expect(anchor(page, "B", 1, 6)).to_be_visible()

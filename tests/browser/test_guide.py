@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Running, shot
+from tests.browser.conftest import Running, arrived, shot
 
 pytestmark = pytest.mark.browser
 
@@ -24,9 +24,10 @@ def test_three_questions_put_a_method_into_the_recipe(page: Page, app: Running) 
     page.get_by_role("button", name="Import").click()
     page.locator("#import-text").fill(RECIPE)
     page.get_by_role("button", name="Open it").click()
-    expect(page.get_by_role("article", name=re.compile("tiny-base"))).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("article", name=re.compile("tiny-base"))).to_be_visible()
     page.get_by_role("button", name="Which method?").click()
-    expect(page.get_by_role("heading", name="Which method?", level=1)).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("heading", name="Which method?", level=1)).to_be_visible()
+    arrived(page, "/guide")
     expect(page.get_by_label("Three or more models")).to_be_checked()
     page.get_by_label("Yes, all of one base").check()
     page.get_by_label("Blend them evenly").check()
@@ -35,7 +36,7 @@ def test_three_questions_put_a_method_into_the_recipe(page: Page, app: Running) 
     expect(page.locator("#answer")).to_contain_text("TIES")
     shot(page, "guide-answer")
     page.locator("#answer").get_by_role("button", name=re.compile("Use it.*TIES")).click()
-    expect(page.locator("#method-select")).to_have_value("ties", timeout=30_000)
+    expect(page.locator("#method-select")).to_have_value("ties")
     for name in ("tiny-chat", "tiny-code", "tiny-base"):
         expect(page.get_by_role("article", name=re.compile(name))).to_be_visible()
 
@@ -46,8 +47,8 @@ def test_the_picture_moves_with_the_numbers(page: Page, app: Running) -> None:
     for model in ("base", "chat", "code"):
         page.get_by_label("Add a model").or_(page.get_by_label("Pick the first model")).fill(f"weavers/tiny-{model}")
         page.get_by_role("button", name="Add", exact=True).click()
-        expect(page.get_by_role("article", name=re.compile(model))).to_be_visible(timeout=30_000)
+        expect(page.get_by_role("article", name=re.compile(model))).to_be_visible()
     expect(picture).to_have_attribute("aria-label", re.compile("Of A's 16 example changes 1[0-9] go in"))
     page.locator("#f-parent-1-density").fill("0.25")
-    expect(picture).to_have_attribute("aria-label", re.compile("Of A's 16 example changes [1-4] go in"), timeout=30_000)
+    expect(picture).to_have_attribute("aria-label", re.compile("Of A's 16 example changes [1-4] go in"))
     shot(page, "method-picture")

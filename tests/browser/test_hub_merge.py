@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import TOKEN, Running, shot
+from tests.browser.conftest import PATIENCE_MS, TOKEN, Running, eventually, shot
 from tests.support.hub import StandInHub
 
 pytestmark = pytest.mark.browser
@@ -86,7 +86,7 @@ def test_everything_by_keyboard(page: Page, app: Running) -> None:
 def plain_page(browser: Browser) -> Iterator[Page]:
     """A browser in which no script runs."""
     context = browser.new_context(java_script_enabled=False, accept_downloads=True)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE_MS)
     yield context.new_page()
     context.close()
 
@@ -97,14 +97,11 @@ def test_without_javascript(plain_page: Page, app: Running, tmp_path: Path) -> N
     for name in ("weavers/tiny-chat", "weavers/tiny-code"):
         page.get_by_role("combobox", name=re.compile("Add a model|Pick the first model")).fill(name)
         page.get_by_role("button", name="Add", exact=True).click()
+        expect(page.get_by_role("heading", name=name)).to_be_visible()
     expect(page.locator("#estimate")).to_contain_text("result")
     page.get_by_role("button", name="Merge", exact=True).click()
     page.wait_for_url(re.compile(r"/jobs/[0-9a-f]{32}"))
-    for _ in range(60):
-        if page.get_by_role("heading", name="Files").count():
-            break
-        page.wait_for_timeout(500)
-        page.reload()
+    eventually(page, lambda: bool(page.reload()) and page.get_by_role("heading", name="Files").count(), 1)
     with page.expect_download() as waiting:
         page.get_by_role("link", name="Download config.json").click()
     waiting.value.save_as(tmp_path / "config.json")

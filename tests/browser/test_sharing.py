@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.conftest import Running, shot
+from tests.browser.conftest import Running, arrived, shot
 
 pytestmark = pytest.mark.browser
 RECIPE = """\
@@ -40,6 +42,7 @@ def test_share_and_fork(page: Page, app: Running) -> None:
     expect(page.locator(".family li")).to_have_count(3)
     shot(page, "shared-lineage", full=True)
     page.get_by_role("button", name="Fork").click()
+    arrived(page, "draft=")
     page.locator("#recipe-name").fill("Tiny talk, louder")
     expect(page.locator("#preview")).to_contain_text("Tiny talk, louder")
     page.get_by_role("button", name="Share link").click()
@@ -112,7 +115,7 @@ def test_a_draft_survives_a_reload_and_a_second_tab(page: Page, app: Running, co
     bring(page, app, RECIPE)
     page.locator("#recipe-name").fill("Mine")
     expect(page.locator("#preview")).to_contain_text("Mine")
-    assert "/?draft=" in page.url
+    expect(page).to_have_url(re.compile(r"/\?draft="))
     page.reload()
     expect(page.locator("#recipe-name")).to_have_value("Mine")
     other = context.new_page()

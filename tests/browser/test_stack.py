@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.conftest import Running, shot
+from tests.browser.conftest import Running, eventually, shot
 from tests.browser.test_access import AXE, RULES
 
 pytestmark = [pytest.mark.browser, pytest.mark.real, pytest.mark.timeout(300)]
@@ -63,7 +63,7 @@ def expect_blocks(page: Page, *wanted: list[int]) -> None:
     for first, last in wanted:
         expect(yaml(page)).to_contain_text(f"layer_range: [{first}, {last + 1}]")
     expect(page.locator(".block")).to_have_count(len(wanted))
-    assert ranges(page) == list(wanted)
+    eventually(page, lambda: ranges(page), list(wanted))
 
 
 def block(page: Page, number: int) -> Locator:
@@ -75,7 +75,7 @@ def grip(page: Page, number: int) -> Locator:
 
 
 def drag(page: Page, what: Locator, by: float, steps: int = 12) -> None:
-    what.scroll_into_view_if_needed()
+    what.hover()  # waits until it stands still
     box = what.bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -133,7 +133,7 @@ def test_a_block_is_dragged_and_its_edge_too(page: Page, app: Running) -> None:
     page.keyboard.press("Escape")
     page.mouse.up()
     expect(page.locator("[data-held]")).to_have_count(0)
-    assert ranges(page) == [[20, 29], [0, 19]]
+    eventually(page, lambda: ranges(page), [[20, 29], [0, 19]])
     pitch = float(block(page, 2).locator(".bars").get_attribute("data-pitch") or 0)
     drag(page, block(page, 2).locator('[data-edge="last"]'), 5 * pitch)
     page.mouse.up()
