@@ -16,12 +16,14 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import Scope
 
 from app.recipe.findings import Finding, Refused
+from app.web.invalid import findings_of
 from app.web.rendering import Templates, wants_partial
 from app.web.shown import shown
 
 log = logging.getLogger(__name__)
 
 _TEXTS = {
+    400: ("bad-request", "The body of this request cannot be read.", "Send it once more, as the page or /api says."),
     404: ("not-found", "There is nothing at this address.", "Check the address, or start from the first page."),
     405: ("wrong-method", "This address does not take that kind of request.", "See /api for what it takes."),
     413: ("too-large", "The request is too large.", "Send at most 256 KB."),
@@ -122,11 +124,7 @@ async def on_http_exception(request: Request, error: HTTPException) -> Response:
 
 async def on_invalid_request(request: Request, error: RequestValidationError) -> Response:
     """Fields that are missing or of the wrong kind. Names the field, never repeats its value: it may be a secret."""
-    findings = [
-        Finding("error", "bad-request", ".".join(str(part) for part in one["loc"]), f"{one['msg']}.", "")
-        for one in error.errors()[:20]
-    ]
-    return error_response(request.scope, 422, *findings)
+    return error_response(request.scope, 422, *findings_of(error))
 
 
 async def on_refused(request: Request, error: Refused) -> Response:

@@ -28,7 +28,7 @@ router = APIRouter(prefix="/api/adapters", tags=["adapters"])
 Reference = Annotated[str, Field(max_length=600)]
 
 
-class NewAdapterMerge(BaseModel):
+class NewAdapterMerge(BaseModel, extra="forbid"):
     """Adapters to be made into one."""
 
     adapters: list[Reference] = Field(
@@ -47,7 +47,7 @@ class NewAdapterMerge(BaseModel):
         return read_merge(**self.model_dump())
 
 
-class NewExtraction(BaseModel):
+class NewExtraction(BaseModel, extra="forbid"):
     """A fine-tune and the model that it was made from."""
 
     tuned: Reference = Field(description="The fine-tune, which may have an adapter on it.")

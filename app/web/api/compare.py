@@ -27,7 +27,7 @@ Reference = Annotated[str, Field(max_length=600)]
 Word = Annotated[str, Query(max_length=40)]
 
 
-class NewComparison(BaseModel):
+class NewComparison(BaseModel, extra="forbid"):
     """What to compare."""
 
     models: list[Reference] = Field(description="Two models or more, or one with a base.", max_length=20)

@@ -23,7 +23,7 @@ IdempotencyKey = Annotated[
 ]
 
 
-class NewMerge(BaseModel):
+class NewMerge(BaseModel, extra="forbid"):
     """What to merge."""
 
     recipe: str = Field(description="A recipe: mergekit YAML.")
@@ -31,7 +31,7 @@ class NewMerge(BaseModel):
     stream: bool = Field(False, description="Read Hub models in parts and store nothing of their weights.")
 
 
-class NewUpload(BaseModel):
+class NewUpload(BaseModel, extra="forbid"):
     """Where a finished checkpoint goes."""
 
     repo: str = Field(description="`owner/name`; made when it is not there.", max_length=200)
