@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from app.planning.card import model_card
@@ -13,18 +13,21 @@ from worker.steps.files import copy_file, write_file
 from worker.steps.watch import Watch
 
 CARD = "README.md"
+Card = Callable[[Plan, str], str]
+"""The text of the model card, from the plan and a title."""
 
 
 def write_texts(
-    plan: Plan, folders: Sequence[Path], out: Path, watch: Watch, *, title: str, mixtures: Sequence[Mixture] = ()
-) -> tuple[Written, ...]:
+    plan: Plan, folders: Sequence[Path], out: Path, watch: Watch, *, title: str, mixtures: Sequence[Mixture] = (),
+    card: Card = model_card,
+) -> tuple[Written, ...]:  # fmt: skip
     """Write the plan's texts, the files carried over from the parents, the model card, and what the tensors were mixed
     of where the weights decided. Raises OSError."""
     written = []
     for carry in plan.carries:
         source = folders[carry.parent].joinpath(*PurePosixPath(carry.file).parts)
         written.append(copy_file(source, out, carry.file, watch.check))
-    texts = {**plan.texts, CARD: model_card(plan, title)}
+    texts = {**plan.texts, CARD: card(plan, title)}
     if mixtures:
         texts[COEFFICIENTS_FILE] = write_coefficients(plan, mixtures)
     written += [write_file(out, name, text.encode()) for name, text in texts.items()]

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from app.library.facts import Library
+from app.planning.card import model_card
+from app.planning.estimate import Estimate
 from app.planning.plan import Plan
-from app.planning.plan_merge import RECIPE_FILE
 from app.planning.rates import GUESSED, Rates, roughly
 from app.preflight import Preflight
+from app.recipe.findings import Finding
+from app.recipe.reading import read_recipe
+from app.recipe.schema import ModelRef
 from app.storage.base import Manifest
 from app.storage.local import read_manifest
 from worker.engine.backends import check_device
+from worker.engine.sources import Place
 from worker.steps.align import aligned
 from worker.steps.branches import remember_branches
-from worker.steps.card import write_texts
+from worker.steps.card import Card, write_texts
 from worker.steps.check import check, make_room
 from worker.steps.merge import merge
 from worker.steps.publish import publish
@@ -50,6 +57,24 @@ class Order:
     rates: Rates = GUESSED
 
 
+@dataclass(frozen=True)
+class Checked:
+    """What will be made, and what is known of it. ``asked``: the parents as they were handed in, with branches."""
+
+    plan: Plan
+    estimate: Estimate | None
+    findings: tuple[Finding, ...]
+    asked: tuple[ModelRef, ...] = ()
+
+
+Prepare = Callable[
+    [Plan, Sequence[Path | Place], Path, Watch, int | None],
+    AbstractContextManager[tuple[Plan, tuple[Path | Place, ...]]],
+]
+"""What comes between the parents' arrival and their merge: plan, places, folder of the unfinished result, watch and
+threads in; plan and places for the engine out."""
+
+
 def make_checkpoint(order: Order, library: Library, watch: Watch) -> Manifest:
     """Do all of it. Raises Refused, OSError, or what ``watch`` raises; ``order.work`` then holds what is finished."""
     there = read_manifest(order.final)
@@ -58,38 +83,52 @@ def make_checkpoint(order: Order, library: Library, watch: Watch) -> Manifest:
     watch.enter("checking", "Checking the recipe against its parents.")
     check_device(order.device)
     looked = _look(order, library)
-    plan = _plan(looked)
-    watch.planned(plan, looked.estimate.peak_memory_bytes if looked.estimate else 0)
-    if looked.estimate is not None:
-        watch.log(f"Expected to take {roughly(looked.estimate.seconds)}: {looked.estimate.basis}.")
+    asked = read_recipe(order.asked or order.recipe).recipe
+    parents = asked.parents() if asked is not None else ()
+    return make_planned(Checked(_plan(looked), looked.estimate, looked.findings, parents), order, library, watch)
+
+
+def make_planned(
+    checked: Checked, order: Order, library: Library, watch: Watch, *, prepare: Prepare = aligned,
+    card: Card = model_card,
+) -> Manifest:  # fmt: skip
+    """What comes after the checks. Raises likewise."""
+    plan = checked.plan
+    watch.planned(plan, checked.estimate.peak_memory_bytes if checked.estimate else 0)
+    if checked.estimate is not None:
+        watch.log(f"Expected to take {roughly(checked.estimate.seconds)}: {checked.estimate.basis}.")
     streamed = order.stream and any(parent.commit for parent in plan.parents)
-    for finding in (*looked.findings, *([NOT_HASHED] if streamed else [])):
-        watch.log(finding.text if finding.level == "info" else str(finding))
-        for change in finding.changes:
-            watch.log(f"config.json: {change}")
+    _tell((*checked.findings, *([NOT_HASHED] if streamed else [])), watch)
     order.work.mkdir(parents=True, exist_ok=True)
     cache = library.hub.cache.root if library.hub else order.work
     make_room(plan, order.work, cache, _size(order.work), watch, stream=streamed)
     with supply(plan, library, watch, order.work, token=order.token, stream=streamed) as parents:
-        with aligned(plan, parents.places, order.work, parents.watch, order.threads) as (laid_out, places):
+        with prepare(plan, parents.places, order.work, parents.watch, order.threads) as (laid_out, places):
             written = merge(
                 laid_out, places, order.work, parents.watch,
                 device=order.device, threads=order.threads, epoch=order.epoch,
             )  # fmt: skip
         folders = parents.folders()
         if not streamed:
-            remember_branches(order.asked or order.recipe, plan, library)
+            remember_branches(checked.asked, plan, library)
         mixtures = [mixture for one in written for mixture in one.mixtures]
-        texts = write_texts(plan, folders, order.work, watch, title=order.title, mixtures=mixtures)
+        texts = write_texts(plan, folders, order.work, watch, title=order.title, mixtures=mixtures, card=card)
     verify(plan, order.work, watch)
     watch.enter("finalising", "Publishing the result.")
     watch.check()
     return publish(order.work, order.final, [*written, *texts], about(plan))
 
 
+def _tell(findings: Sequence[Finding], watch: Watch) -> None:
+    for finding in findings:
+        watch.log(finding.text if finding.level == "info" else str(finding))
+        for change in finding.changes:
+            watch.log(f"config.json: {change}")
+
+
 def _look(order: Order, library: Library) -> Preflight:
     looked = check(order.recipe, library, seed=order.seed, token=order.token, rates=order.rates)
-    pinned = _plan(looked).texts[RECIPE_FILE]
+    pinned = _plan(looked).recipe_text
     if not order.pin or pinned == order.recipe:
         return looked
     return check(pinned, library, seed=order.seed, token=order.token, rates=order.rates)
@@ -105,7 +144,7 @@ def about(plan: Plan) -> dict[str, Any]:
     return {
         "format": 1,
         "made_by": "weightloom",
-        "recipe": plan.texts[RECIPE_FILE],
+        "recipe": plan.recipe_text,
         "seed": plan.seed,
         "parameters": plan.parameters,
         "parents": [{"ref": parent.ref, "commit": parent.commit} for parent in plan.parents],
