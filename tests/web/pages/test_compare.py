@@ -113,6 +113,13 @@ def test_while_it_is_under_way_and_when_it_failed(client: TestClient, database: 
     assert one(page, "form", action=f"/jobs/{failed.id}/retry")
 
 
+def test_all_of_comparing_stands_under_models(client: TestClient, database: Sessions, settings: Settings) -> None:
+    waiting, done = waiting_comparison(database), finished_comparison(database, settings, comparison())
+    for address in ("/compare", f"/compare/{waiting.id}", f"/compare/{done.id}"):
+        (here,) = elements(client.get(address).text, "a", **{"aria-current": "page"})
+        assert here.text == "Models"
+
+
 def test_heat_maps_and_their_table(client: TestClient, database: Sessions, settings: Settings) -> None:
     job = finished_comparison(database, settings, comparison(norms=(0.01, 0.05, 0.02)))
     listed = client.get("/jobs").text
