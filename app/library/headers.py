@@ -18,6 +18,7 @@ from app.planning.facts import MERGEABLE, FileFacts, OwnNames, TensorFacts
 from app.planning.folding import Folded, fold_tensors
 from app.planning.header import header_length, parse_header
 from app.planning.index import MAX_INDEX, check_index, parse_index
+from app.planning.pooling import MAX_SETTINGS, settings_files
 from app.planning.strict_json import BadJson, load_object
 from app.recipe.findings import Refused, refuse
 
@@ -91,7 +92,7 @@ def read_adapter(source: ModelFiles) -> Contents:
 def read_model(source: ModelFiles) -> Contents:
     """Read a checkpoint's headers. Raises Refused: what is missing, damaged, too large, pickled or quantised."""
     weights = find_weights(source.files)
-    small = [name for name in (CONFIG, *TEXTS) if name in source.files]
+    small = [name for name in (CONFIG, *TEXTS) if name in source.files] + settings_files(source.files)
     raw = _read_small(source, [*small, *([weights.index] if weights.index else [])])
     weight_map = parse_index(raw[weights.index], source.files, weights.index) if weights.index else {}
     shards = list(dict.fromkeys(weight_map.values())) or list(weights.files)
@@ -102,7 +103,7 @@ def read_model(source: ModelFiles) -> Contents:
         check_index(weight_map, tensors, weights.index)
     config = _object(raw[CONFIG], CONFIG) if CONFIG in raw else {}
     _check_quantised(config, tensors)
-    texts = {name: _text(raw[name], name) for name in TEXTS if name in raw}
+    texts = {name: _text(raw[name], name) for name in small if name != CONFIG}
     own_names = OwnNames(weights.index) if weights.own_names else None
     held = (MappingProxyType(config), MappingProxyType(tensors), MappingProxyType(texts))
     return Contents(*held, fold_tensors(tensors), own_names)
@@ -121,7 +122,7 @@ def read_text(source: ModelFiles, name: str) -> str:
 
 def _read_small(source: ModelFiles, names: list[str]) -> dict[str, bytes]:
     """Whole small files, refused when they are too large to be what they say."""
-    caps = {CONFIG: MAX_CONFIG, **TEXTS}
+    caps = {CONFIG: MAX_CONFIG, **dict.fromkeys(settings_files(names), MAX_SETTINGS), **TEXTS}
     for name in names:
         most = caps.get(name, MAX_INDEX)
         if source.files[name].size > most:

@@ -15,6 +15,7 @@ from app.library.headers import Piece
 from app.library.weight_files import ADAPTER_WEIGHTS, CONFIG, ENDING, can_be_named, is_one_model, other_format
 from app.planning.adapter_config import ADAPTER_CONFIG
 from app.planning.facts import FileFacts
+from app.planning.pooling import MODULES, STEP
 from app.recipe.findings import Finding, Refused, did_you_mean, refuse
 from app.settings import Settings
 
@@ -158,6 +159,15 @@ def _models_below(root: Path) -> Iterator[tuple[Path, bool]]:
             waiting += [(folder / entry.name, depth + 1) for entry in reversed(folders)]
 
 
+def _listed(folder: Path) -> list[Path]:
+    here = sorted(folder.iterdir())
+    if folder / MODULES in here:
+        here += [
+            path for step in here if STEP.fullmatch(step.name) and step.is_dir() for path in sorted(step.iterdir())
+        ]
+    return here
+
+
 def folder_of(place: Path) -> Path:
     """The folder of a model that is one, or that is a file in one."""
     return place if place.is_dir() else place.parent
@@ -173,25 +183,28 @@ class LocalFiles:
 
     @classmethod
     def of(cls, place: Path, inside: Path | None = None) -> LocalFiles:
-        """List a folder (not what is below it), or take a single file. Raises Refused when a link leads out of the real
-        path ``inside``."""
+        """List a folder (below it only the steps of an embedding model), or take a single file.
+
+        Raises Refused when a link leads out of the real path ``inside``.
+        """
         folder = folder_of(place)
         files: dict[str, FileFacts] = {}
         marks = []
-        for path in sorted(folder.iterdir()) if folder == place else [place]:
+        for path in _listed(folder) if folder == place else [place]:
             try:
                 found = path.stat()
             except OSError:
                 continue
-            if not stat.S_ISREG(found.st_mode) or not path.name.isprintable():
+            name = path.relative_to(folder).as_posix()
+            if not stat.S_ISREG(found.st_mode) or not name.isprintable():
                 continue
             if inside is not None and not is_inside(Path(os.path.realpath(path)), inside):
                 raise refuse(
-                    "outside-root", path.name, f"{path.name} is a link that leads out of the folder of models.",
+                    "outside-root", name, f"{name} is a link that leads out of the folder of models.",
                     "Put the file itself there.",
                 )  # fmt: skip
-            files[path.name] = FileFacts(path.name, found.st_size, present=True)
-            marks.append((path.name, found.st_size, found.st_mtime_ns, found.st_ino))
+            files[name] = FileFacts(name, found.st_size, present=True)
+            marks.append((name, found.st_size, found.st_mtime_ns, found.st_ino))
         return cls(folder, files, tuple(marks))
 
     def with_content_ids(self) -> tuple[FileFacts, ...]:

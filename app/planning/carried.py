@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ from app.planning.facts import ModelFacts
 from app.planning.join_vocabularies import Joined, NewTokenizer
 from app.planning.parents import DEEPEST
 from app.planning.plan import Carry
+from app.planning.pooling import pooling
 from app.planning.strict_json import BadJson, depth, load_object
 from app.planning.token_ids import renumber
 from app.planning.tokenizer_file import TOKENIZER
@@ -62,9 +63,10 @@ def carried_files(
     chosen = None if template is None else chosen_template(template, parents)
     owner = donor if joined is None else joined.vocabulary.owner
     new = None if joined is None else joined.tokenizer
-    carries: list[Carry] = []
-    texts: dict[str, str] = {}
-    findings = [*_embedding_model(parents[donor])]
+    pooled = pooling(donor, parents)
+    carries = [Carry(donor, name) for name in pooled.files]
+    texts = dict(pooled.texts)
+    findings = pooled.findings
     for parent, name in _wanted(donor, owner, parents):
         facts = parents[parent]
         if name in CLEANED:
@@ -157,14 +159,6 @@ def _cleaned(name: str, text: str | None, without_template: bool, edit: Edit | N
     if edited == kept and (not dropped or harmless):
         return ""
     return json.dumps(edited, indent=2) + "\n"
-
-
-def _embedding_model(donor: ModelFacts) -> Iterator[Finding]:
-    """Sentence-transformers keeps how tokens become one vector in modules.json and folders beside the weights."""
-    if any(file.name == "modules.json" for file in donor.files):
-        text = f"{donor.ref} is an embedding model: how it pools tokens into one vector (modules.json, 1_Pooling) is "
-        fix = "Copy modules.json, the JSON files named after sentence-transformers and the numbered folders by hand."
-        yield Finding("warning", "pooling-left-out", "modules.json", text + "not taken over.", fix)
 
 
 def _unreadable(name: str, ref: str) -> Finding:

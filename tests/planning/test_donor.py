@@ -99,13 +99,3 @@ def fingerprint() -> str:
     plan = planned(LINEAR)
     told = repr((plan.texts, plan.carries, plan.shards, plan.findings))
     return hashlib.sha256(told.encode()).hexdigest()
-
-
-def test_what_an_embedding_model_needs_besides_is_told():
-    """Without its pooling a sentence-transformers model gives other vectors, and nothing says so."""
-    beside = (FileFacts("modules.json", 300), FileFacts("1_Pooling/config.json", 200))
-    for donor, told in (("third", ["pooling-left-out"]), ("second", [])):
-        models = (facts(f"o/{name}", llama_shapes(), files=beside if name == donor else ())
-                  for name in ("first", "second", "third"))  # fmt: skip
-        plan = make_plan(recipe(LINEAR), family(*models))
-        assert [one.code for one in plan.findings if one.level == "warning"] == told
