@@ -167,7 +167,3 @@ class Settings:
     def alone(self) -> bool:
         """Whether only people on this very machine reach the server: then all of them are taken to be one."""
         return self.host in ("127.0.0.1", "::1", "localhost") and not self.allowed_hosts
-
-    @property
-    def is_public_hub(self) -> bool:
-        return self.hub_endpoint == PUBLIC_HUB

@@ -89,7 +89,7 @@ def test_the_settings_are_settings_and_an_unset_variable_means_the_default(monke
     settings = Settings(data=Path("/data"))
     assert settings.redis == "redis://redis:6379/0"
     assert settings.database == "sqlite:////data/weightloom.sqlite"
-    assert settings.is_public_hub
+    assert settings.hub_endpoint == "https://huggingface.co"
     assert settings.model_roots == {}
     assert settings.allowed_hosts == ()
 

@@ -36,7 +36,6 @@ def test_paths_are_made_absolute_and_addresses_lose_their_last_slash(monkeypatch
     settings = Settings(hub_endpoint="https://hub.example/")
     assert settings.data == (tmp_path / "data").resolve()
     assert settings.hub_endpoint == "https://hub.example"
-    assert not settings.is_public_hub
 
 
 def test_everything_that_is_wrong_is_told_at_once_by_the_variables_name(monkeypatch: pytest.MonkeyPatch):

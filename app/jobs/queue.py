@@ -61,13 +61,6 @@ class Queue:
         except (RedisError, OSError):
             return None
 
-    def alive(self) -> bool:
-        """Whether Redis answers."""
-        try:
-            return bool(self._redis.ping())
-        except (RedisError, OSError):
-            return False
-
     def close(self) -> None:
         self._celery.close()
         self._redis.close()

@@ -73,12 +73,6 @@ def parse_header(raw: bytes, file: str, file_size: int) -> dict[str, TensorFacts
     return tensors
 
 
-def parse_metadata(raw: bytes) -> dict[str, str]:
-    """The ``__metadata__`` of a header that ``parse_header`` accepted."""
-    length = struct.unpack("<Q", raw[:8])[0]
-    return dict(_load(raw[8 : 8 + length], "the file", first=raw[:8]).get("__metadata__", {}))
-
-
 def write_header(
     entries: Sequence[tuple[str, str, tuple[int, ...]]], metadata: Mapping[str, str]
 ) -> tuple[bytes, tuple[int, ...]]:

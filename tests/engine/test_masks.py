@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.engine.draws import dare_mask, words_of
 from worker.engine.kernels.native import entry
-from worker.engine.masks import BLOCK, COUNTERS, Stream, mask_reference, stream, threshold, words_reference
+from worker.engine.masks import BLOCK, COUNTERS, Stream, stream, threshold
 from worker.engine.torch_masks import words
 
 
@@ -26,7 +27,7 @@ from worker.engine.torch_masks import words
 def test_it_is_philox(key: tuple[int, int], salt: tuple[int, int], counter: int, expected: tuple[int, ...]) -> None:
     """Known answers of Philox4x32-10 from the authors' Random123 distribution."""
     first = counter // COUNTERS * BLOCK + counter % COUNTERS
-    found = [int(words_reference(Stream(key, salt), first + COUNTERS * k, 1)[0]) for k in range(4)]
+    found = [int(words_of(Stream(key, salt), first + COUNTERS * k, 1)[0]) for k in range(4)]
     assert found == list(expected)
 
 
@@ -39,7 +40,7 @@ def test_it_is_philox(key: tuple[int, int], salt: tuple[int, int], counter: int,
 )
 def test_every_implementation_draws_the_same_words(seed: int, start: int, count: int, parent: str) -> None:
     one = stream(seed, "model.norm.weight", parent)
-    expected = words_reference(one, start, count)
+    expected = words_of(one, start, count)
     compiled = np.empty(count, np.uint32)
     entry("philox.fill")(one.words, start, compiled, np.empty(BLOCK, np.uint32))
     np.testing.assert_array_equal(compiled, expected)
@@ -47,14 +48,14 @@ def test_every_implementation_draws_the_same_words(seed: int, start: int, count:
 
 
 def test_a_piece_is_what_the_whole_has_there() -> None:
-    whole = mask_reference(1, "t", "p", 0, 20_000, 0.3)
-    np.testing.assert_array_equal(mask_reference(1, "t", "p", 5_001, 9_000, 0.3), whole[5_001:14_001])
+    whole = dare_mask(1, "t", "p", 0, 20_000, 0.3)
+    np.testing.assert_array_equal(dare_mask(1, "t", "p", 5_001, 9_000, 0.3), whole[5_001:14_001])
 
 
 @pytest.mark.parametrize("density", [0.003, 0.1, 0.5, 0.9])
 def test_the_kept_share_is_the_density(density: float) -> None:
     count = 4_000_000
-    kept = mask_reference(0, "t", "p", 0, count, density)
+    kept = dare_mask(0, "t", "p", 0, count, density)
     assert abs(kept.mean() - density) < 5 * np.sqrt(density * (1 - density) / count)
     runs = kept.reshape(-1, 1000).sum(axis=1)
     assert runs.var() == pytest.approx(1000 * density * (1 - density), rel=0.12)
@@ -63,13 +64,13 @@ def test_the_kept_share_is_the_density(density: float) -> None:
 @pytest.mark.parametrize("other", [(1, "t", "q"), (1, "u", "p"), (2, "t", "p")])
 def test_streams_are_independent(other: tuple[int, str, str]) -> None:
     count = 1_000_000
-    both = mask_reference(1, "t", "p", 0, count, 0.5) & mask_reference(*other, 0, count, 0.5)
+    both = dare_mask(1, "t", "p", 0, count, 0.5) & dare_mask(*other, 0, count, 0.5)
     assert abs(both.mean() - 0.25) < 5 * np.sqrt(0.25 * 0.75 / count)
 
 
 @pytest.mark.parametrize("lag", [1, 2, COUNTERS, BLOCK])
 def test_neighbours_are_independent(lag: int) -> None:
-    kept = mask_reference(3, "t", "p", 0, 1_000_000, 0.5)
+    kept = dare_mask(3, "t", "p", 0, 1_000_000, 0.5)
     assert abs((kept[lag:] == kept[:-lag]).mean() - 0.5) < 5 * 0.5 / 1000
 
 
@@ -84,5 +85,5 @@ def test_seed_tensor_and_parent_are_told_apart() -> None:
 def test_the_ends_of_the_density() -> None:
     assert threshold(0.0) == 0
     assert threshold(1.0) == 2**32 - 1
-    assert mask_reference(0, "t", "p", 0, 100, 1.0).all()
-    assert not mask_reference(0, "t", "p", 0, 100, 0.0).any()
+    assert dare_mask(0, "t", "p", 0, 100, 1.0).all()
+    assert not dare_mask(0, "t", "p", 0, 100, 0.0).any()

@@ -10,10 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.engine.draws import words_of
 from worker.engine.backend import Backend
 from worker.engine.cpu import CpuBackend
 from worker.engine.dtypes import BLOCK, PARENT_UNSOUND, TILE
-from worker.engine.masks import ByRank, Stream, threshold, words_reference
+from worker.engine.masks import ByRank, Stream, threshold
 from worker.engine.torch_backend import TorchBackend
 
 STREAMS = (Stream((1, 2), (3, 4)), Stream((5, 6), (7, 8)))
@@ -53,7 +54,7 @@ def drawn(backend: Backend, changes: np.ndarray, draws: ByRank, start: int = 0) 
 
 def expected(change: np.ndarray, one: Stream, draws: ByRank, start: int = 0) -> np.ndarray:
     shape = (-1, draws.thresholds.shape[1], draws.inner)
-    words = words_reference(one, start, change.size).reshape(shape)
+    words = words_of(one, start, change.size).reshape(shape)
     order = np.argsort(np.abs(change).reshape(shape), axis=1, kind="stable")
     kept = np.zeros(order.shape, np.bool_)
     np.put_along_axis(kept, order, words < draws.thresholds[0][:, None], axis=1)

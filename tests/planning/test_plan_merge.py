@@ -9,12 +9,13 @@ import pytest
 from safetensors import safe_open
 
 from app.planning.facts import DTYPE_BYTES
-from app.planning.header import header_length, parse_header, parse_metadata
+from app.planning.header import header_length, parse_header
 from app.planning.plan import Plan, Step
 from app.planning.plan_merge import make_plan
 from app.recipe.findings import Refused
 from app.recipe.reading import read_recipe
 from tests.planning.models import GOLDEN, facts, family, golden_facts, llama_config, llama_shapes, recipe
+from tests.support.checkpoints import metadata_of
 
 LINEAR = (
     "merge_method: linear\nmodels:\n- model: o/a\n  parameters: {weight: 0.7}\n"
@@ -606,7 +607,7 @@ def test_recipe_in_the_result_is_pinned_and_seeded_and_without_paths():
     assert kept is not None
     assert kept.seed == plan.seed == 7
     assert [ref.revision for ref in kept.parents()] == ["0" * 40, "1" * 40, "2" * 40]
-    assert parse_metadata(plan.shards[0].header)["weightloom"] == plan.texts["mergekit_config.yml"]
+    assert metadata_of(plan.shards[0].header)["weightloom"] == plan.texts["mergekit_config.yml"]
     assert make_plan(made, models).seed == 0
     assert make_plan(recipe(text + "seed: 3\n"), models).seed == 3
 

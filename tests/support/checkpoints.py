@@ -57,6 +57,13 @@ def read_file(path: Path) -> dict[str, tuple[str, np.ndarray]]:
     return tensors
 
 
+def metadata_of(content: bytes) -> dict[str, str]:
+    """The ``__metadata__`` of a safetensors file that begins with ``content``; empty without one."""
+    length = int.from_bytes(content[:8], "little")
+    found: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    return found
+
+
 def read_tensors(folder: Path) -> dict[str, np.ndarray]:
     """Every tensor of every shard of a checkpoint folder, as float32 (float64 stays float64)."""
     return {name: values for path in weight_files(folder) for name, (_, values) in read_file(path).items()}

@@ -142,30 +142,3 @@ def stream(seed: int, tensor: str, parent: str) -> Stream:
 def threshold(probability: float) -> int:
     """Words below this are kept: a share ``probability`` of all, to 2⁻³²."""
     return min(max(int(probability * 2.0**32), 0), 2**32 - 1)
-
-
-def words_reference(one: Stream, start: int, count: int) -> Array:
-    """Words of elements ``start``..., uint32 [count], in plain NumPy: slow, easy to check, the same as the kernels'."""
-    if count <= 0:
-        return np.empty(0, np.uint32)
-    first, last = start // BLOCK, (start + count - 1) // BLOCK
-    counters = np.arange(first * COUNTERS, (last + 1) * COUNTERS, dtype=np.uint64)
-    mask, half = np.uint64(0xFFFFFFFF), np.uint64(32)
-    x0, x1 = counters & mask, counters >> half
-    x2, x3 = (np.full_like(counters, word) for word in one.salt)
-    key0, key1 = one.key
-    for _ in range(ROUNDS):
-        product0, product1 = x0 * np.uint64(MULTIPLIERS[0]), x2 * np.uint64(MULTIPLIERS[1])
-        x0 = (product1 >> half) ^ x1 ^ np.uint64(key0)
-        x2 = (product0 >> half) ^ x3 ^ np.uint64(key1)
-        x1, x3 = product1 & mask, product0 & mask
-        key0, key1 = (key0 + WEYL[0]) & 0xFFFFFFFF, (key1 + WEYL[1]) & 0xFFFFFFFF
-    blocks = np.stack([x.reshape(-1, COUNTERS) for x in (x0, x1, x2, x3)], axis=1)
-    return blocks.reshape(-1).astype(np.uint32)[start - first * BLOCK :][:count]
-
-
-def mask_reference(seed: int, tensor: str, parent: str, start: int, count: int, density: float) -> Array:
-    """Which of the elements ``start``... DARE keeps of one parent's change to one tensor, bool [count]."""
-    if density >= 1.0:
-        return np.ones(count, np.bool_)
-    return words_reference(stream(seed, tensor, parent), start, count) < np.uint32(threshold(density))
