@@ -27,8 +27,8 @@ _LEVELS = ("error", "warning", "info")
 
 @dataclass(frozen=True)
 class Premix:
-    """``wanted``: every Hub model pinned to the commit that was read, and the architecture settled. ``plan``: its
-    ``recipe_text`` is the recipe as it is published. ``findings``: no errors among them. ``dense`` and ``target``: what
+    """``wanted``: every Hub model pinned to the commit that was read. ``plan``: its ``recipe_text`` is the recipe as it
+    is published. ``findings``: no errors among them. ``dense`` and ``target``: what
     is known of the base, and what it becomes."""
 
     wanted: WantedMixture
@@ -57,9 +57,8 @@ def premix(wanted: WantedMixture, library: Library, token: str | None = None, ra
     ]  # fmt: skip
     findings = tuple(sorted(dict.fromkeys(found), key=lambda one: _LEVELS.index(one.level)))
     pinned = with_names(wanted, {ref: library.pin(ref, one) for ref, one in facts.items()})
-    settled = replace(pinned, architecture=target.model_type)
     cost = with_routers(estimate(plan, rates=rates), wanted, dense)
-    return Premix(settled, replace(plan, findings=findings), cost, findings, dense, target)
+    return Premix(pinned, replace(plan, findings=findings), cost, findings, dense, target)
 
 
 def _refuse(problems: Iterable[Finding]) -> None:

@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
+from app.experts.wanted import is_mixture, read_mixture
 from app.kinship import how_far_apart
 from app.library.facts import Library
 from app.planning.estimate import Estimate
 from app.planning.rates import GUESSED, Rates, roughly
 from app.preflight import Preflight, preflight
+from app.premix import premix
+from app.recipe.findings import Refused
 from app.settings import Settings
+from worker.recipe_file import made_by_moe
 from worker.sizes import gigabytes
 
 PATIENCE = 3.0
@@ -21,11 +25,21 @@ PATIENCE = 3.0
 
 def check_recipe(text: str, library: Library, settings: Settings, *, seed: int | None, token: str | None) -> Preflight:
     """Never raises for what people can get wrong."""
+    if is_mixture(text):
+        return _check_mixture(text, library, settings, token)
     looked = preflight(text, library, seed=seed, token=token, folded=True, rates=_rates(settings))
     if looked.recipe is None or looked.plan is None:
         return looked
     apart, _ = how_far_apart(looked.recipe, looked.facts, library, patience=PATIENCE, token=token)
     return replace(looked, findings=(*looked.findings, *apart))
+
+
+def _check_mixture(text: str, library: Library, settings: Settings, token: str | None) -> Preflight:
+    try:
+        looked = premix(read_mixture(text), library, token, _rates(settings))
+    except Refused as problem:
+        return Preflight(None, problem.findings)
+    return Preflight(looked.plan.recipe, (*looked.findings, made_by_moe("info")), looked.plan, looked.estimate)
 
 
 def as_json(looked: Preflight) -> str:

@@ -13,26 +13,27 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from app.recipe.findings import Finding, Refused, has_errors, refuse
+from app.recipe.findings import Finding, Refused, has_errors
 from worker.adapter_commands import register
 from worker.arguments import device, whole
 from worker.compare_command import register as register_compare
 from worker.explain import explain
+from worker.recipe_file import merge_text, mixture_text, recipe_text
 from worker.sizes import gigabytes
 
 if TYPE_CHECKING:
     from app.settings import Settings
     from worker.adapter_commands import Report
+    from worker.console import Make
 
 OK, REFUSED, USAGE, FAILED = 0, 1, 2, 3
-LARGEST_RECIPE = 1 << 20
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done, 1 refused by the checks, 2 wrongly called, 3 failed on the way, 130 interrupted."""
     asked = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = asked.command
-    light = command in (_merge, _check, _warm_up)
+    light = command in (_merge, _moe, _check, _warm_up)
     if light:
         # Their linear algebra is of a few numbers: threads for it would be started for nothing, at each start.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -88,7 +89,7 @@ def _check(asked: argparse.Namespace) -> int:
     try:
         settings = _settings()
         library = open_library(settings, Path.cwd())
-        looked = check_recipe(_recipe(asked.recipe), library, settings, seed=asked.seed, token=_token())
+        looked = check_recipe(recipe_text(asked.recipe), library, settings, seed=asked.seed, token=_token())
     except Refused as problem:
         return _refused(problem.findings, asked.json, USAGE)
     for line in [as_json(looked)] if asked.json else as_lines(looked):
@@ -102,7 +103,7 @@ def _convert(asked: argparse.Namespace) -> int:
     from app.recipe.writing import write_recipe
 
     try:
-        reading = read_recipe(_recipe(asked.recipe))
+        reading = read_recipe(merge_text(asked.recipe))
         if reading.recipe is None:
             return _refused(reading.findings, False, REFUSED)
         recipe, findings = for_mergekit(reading.recipe)
@@ -115,19 +116,31 @@ def _convert(asked: argparse.Namespace) -> int:
 
 
 def _merge(asked: argparse.Namespace) -> int:
+    from worker.steps.checkpoint import make_checkpoint
+
+    return _make(asked, make_checkpoint, merge_text)
+
+
+def _moe(asked: argparse.Namespace) -> int:
+    from worker.experts.making import make_mixture
+
+    return _make(asked, make_mixture, mixture_text)
+
+
+def _make(asked: argparse.Namespace, make: Make, read: Callable[[Path], str]) -> int:
+    """``read`` raises Refused for a recipe of another kind."""
     from worker.bar import Bar
     from worker.console import Broke, Interrupted, Wanted, merge_into
     from worker.open_library import open_library
 
     try:
         library = open_library(_settings(), Path.cwd())
-        wanted = Wanted(
-            _recipe(asked.recipe), asked.out, asked.seed, asked.device, asked.threads, _token(), asked.stream
-        )
+        text = read(asked.recipe)
+        wanted = Wanted(text, asked.out, asked.seed, asked.device, asked.threads, _token(), asked.stream)
     except Refused as problem:
         return _refused(problem.findings, asked.json, USAGE)
     try:
-        manifest = merge_into(wanted, library, Bar(sys.stderr))
+        manifest = merge_into(wanted, library, Bar(sys.stderr), make)
     except Interrupted as stopped:
         _warn("Stopped. The same command goes on after the files that are finished.")
         return 128 + stopped.number
@@ -198,23 +211,6 @@ def _settings() -> Settings:
     return Settings()
 
 
-def _recipe(path: Path) -> str:
-    """The text of a recipe file; ``-`` is the standard input. Raises Refused."""
-    try:
-        raw = sys.stdin.buffer.read(LARGEST_RECIPE) if str(path) == "-" else _read(path)
-        return raw.decode()
-    except OSError as problem:
-        text = f"{path} cannot be read: {problem.strerror}."
-        raise refuse("no-recipe", str(path), text, "Give the path of a YAML file.") from None
-    except UnicodeDecodeError:
-        raise refuse("no-recipe", str(path), f"{path} is not a text file.", "Give the path of a YAML file.") from None
-
-
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(LARGEST_RECIPE)
-
-
 def _token() -> str | None:
     """The caller's own Hub token, for gated and private parents."""
     return os.environ.get("HF_TOKEN") or None
@@ -258,15 +254,17 @@ def _parser() -> argparse.ArgumentParser:
     add("up", _up, "Start everything on this machine: a private Redis, the workers, the web server.")
     one = add("merge", _merge, "Merge models into a new folder. Models: a folder, local:root/name, or a Hub id.")
     _recipe_arguments(one)
-    one.add_argument("out", type=Path, metavar="OUT_DIR", help="new or empty folder for the result")
     one.add_argument("--device", default="cpu", type=device, help="cpu (the default) or cuda")
-    one.add_argument(
-        "--stream", action="store_true", help="read Hub models in parts and store nothing of their weights"
-    )
-    one.add_argument("--threads", type=whole, help="threads to compute with; the result is the same with any number")
+    _making_arguments(one)
+    one = add("moe", _moe, "Make a mixture of experts of dense models into a new folder.")
+    _recipe_arguments(one, seed=False)
+    _making_arguments(one)
+    one.set_defaults(device="cpu", seed=None)
     one = add("convert", _convert, "Print a recipe in words that mergekit knows, with the same meaning.")
     one.add_argument("recipe", type=Path, metavar="RECIPE.yml", help="the recipe; - reads the standard input")
-    _recipe_arguments(add("check", _check, "Say what is wrong with a recipe, and what its merge would cost."), False)
+    _recipe_arguments(
+        add("check", _check, "Say what is wrong with a recipe, and what its merge would cost."), merges=False
+    )
     register(lambda name, make, about: add(name, partial(_behind_a_bar, make, _tell_adapter), about))
     register_compare(lambda name, make, about: add(name, partial(_behind_a_bar, make, _tell_comparison), about))
     add("warm-up", _warm_up, "Compile the engine's kernels now, so that the first merge need not.")
@@ -277,9 +275,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _recipe_arguments(parser: argparse.ArgumentParser, merges: bool = True) -> None:
+def _making_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("out", type=Path, metavar="OUT_DIR", help="new or empty folder for the result")
+    parser.add_argument(
+        "--stream", action="store_true", help="read Hub models in parts and store nothing of their weights"
+    )
+    parser.add_argument("--threads", type=whole, help="threads to compute with; the result is the same with any number")
+
+
+def _recipe_arguments(parser: argparse.ArgumentParser, *, merges: bool = True, seed: bool = True) -> None:
     parser.add_argument("recipe", type=Path, metavar="RECIPE.yml", help="the recipe; - reads the standard input")
-    parser.add_argument("--seed", type=int, help="for the methods that draw at random; goes before the recipe's own")
+    if seed:
+        parser.add_argument(
+            "--seed", type=int, help="for the methods that draw at random; goes before the recipe's own"
+        )
     what = "the result's manifest" if merges else "findings and estimate"
     parser.add_argument("--json", action="store_true", help=f"print {what} as JSON")
 

@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,9 @@ from worker.engine.execute import Written
 from worker.explain import explain
 from worker.sizes import gigabytes
 from worker.steps.checkpoint import Order, make_checkpoint
+from worker.steps.watch import Watch
 
+Make = Callable[[Order, Library, Watch], Manifest]
 RECORD = ".weightloom-shards.jsonl"
 """In the unfinished folder: one line a finished shard."""
 
@@ -57,7 +59,7 @@ def unfinished_folder(out: Path) -> Path:
     return out.with_name(f"{out.name}.unfinished")
 
 
-def merge_into(wanted: Wanted, library: Library, bar: Bar) -> Manifest:
+def merge_into(wanted: Wanted, library: Library, bar: Bar, make: Make = make_checkpoint) -> Manifest:
     """Make the checkpoint ``wanted.out``, going on after an unfinished one of the same merge.
 
     Raises Refused by the checks, Broke later on, or Interrupted; finished shards then wait for the next time.
@@ -77,7 +79,7 @@ def merge_into(wanted: Wanted, library: Library, bar: Bar) -> Manifest:
             stream=wanted.stream,
         )  # fmt: skip
         try:
-            return make_checkpoint(order, library, watch)
+            return make(order, library, watch)
         except (Refused, OSError, MemoryError) as problem:
             if isinstance(problem, Refused) and watch.stage == "checking":
                 raise

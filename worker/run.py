@@ -27,6 +27,7 @@ from app.settings import Settings
 from app.storage.comparisons import Comparisons
 from app.storage.local import LocalArtifacts, read_manifest
 from worker.compare.compare import compare
+from worker.experts.making import make_mixture
 from worker.explain import explain
 from worker.lora.making import MadeAdapter, extracted, keep, merged
 from worker.open_library import open_library
@@ -142,8 +143,17 @@ def _fail(claim: Claim, place: Workplace, findings: Sequence[Finding]) -> str:
 
 
 def _merge(claim: Claim, runner: Runner, place: Workplace) -> Mapping[str, Any]:
-    job = claim.job
-    order = Order(
+    manifest = make_checkpoint(_order(claim.job, place), place.library, runner)
+    return {"bytes": manifest.size, "files": len(manifest.files), **told(runner.took())}
+
+
+def _mixture(claim: Claim, runner: Runner, place: Workplace) -> Mapping[str, Any]:
+    manifest = make_mixture(_order(claim.job, place), place.library, runner)
+    return {"bytes": manifest.size, "files": len(manifest.files)}
+
+
+def _order(job: Job, place: Workplace) -> Order:
+    return Order(
         recipe=job.pinned or job.recipe,
         work=place.work(job),
         final=place.settings.artifacts / job.id,
@@ -156,8 +166,6 @@ def _merge(claim: Claim, runner: Runner, place: Workplace) -> Mapping[str, Any]:
         epoch=job.epoch,
         rates=place.store.rates(),
     )
-    manifest = make_checkpoint(order, place.library, runner)
-    return {"bytes": manifest.size, "files": len(manifest.files), **told(runner.took())}
 
 
 def _upload(claim: Claim, runner: Runner, place: Workplace) -> Mapping[str, Any]:
@@ -216,5 +224,6 @@ WORK: Mapping[str, Callable[[Claim, Runner, Workplace], Mapping[str, Any]]] = Ma
         "compare": _compare,
         "merge-adapters": _merge_adapters,
         "extract-lora": _extract_lora,
+        "mixture": _mixture,
     }
 )

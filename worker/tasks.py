@@ -35,6 +35,11 @@ def extract_lora(self: Any, job_id: str) -> None:
     _run(self, job_id)
 
 
+@celery.task(name="mixture", bind=True)
+def mixture(self: Any, job_id: str) -> None:
+    _run(self, job_id)
+
+
 def _run(task: Any, job_id: str) -> None:
     from worker.run import Workplace, run_job
 

@@ -16,7 +16,8 @@ from app.jobs.states import ENDED
 
 
 class Job(Base):
-    """One run of something: a merge, an adapter in the making, the upload of a finished one, or a comparison."""
+    """One run of something: a merge, a mixture of experts or an adapter in the making, the upload of a finished one, or
+    a comparison."""
 
     __tablename__ = "job"
     __table_args__ = (
@@ -28,7 +29,8 @@ class Job(Base):
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     """128 random bits as hex: whoever does not know it cannot guess it."""
     kind: Mapped[str] = mapped_column(String(16))
-    """``merge``, ``upload``, ``compare``, ``merge-adapters`` or ``extract-lora``; also the name of its task."""
+    """``merge``, ``upload``, ``compare``, ``merge-adapters``, ``extract-lora`` or ``mixture``; also the name of its
+    task."""
     state: Mapped[str] = mapped_column(String(16), default="queued")
     stage: Mapped[str | None] = mapped_column(String(16))
     """Fenced. What it is doing, or did last: see ``STAGES``."""
@@ -43,8 +45,8 @@ class Job(Base):
     """``owner/name@commit`` or ``local:root/folder``, each parent once."""
     seed: Mapped[int] = mapped_column(BigInteger, default=0)
     params: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
-    """For a merge ``{"device", "stream"}``, for an upload ``{"repo", "private"}``, for a comparison
-    and for adapters ``as_params()`` of what is wanted."""
+    """For a merge ``{"device", "stream"}``, for a mixture of experts ``{"stream"}``, for an upload
+    ``{"repo", "private"}``, for a comparison and for adapters ``as_params()`` of what is wanted."""
     source_job: Mapped[str | None] = mapped_column(ForeignKey("job.id"))
     """The job whose artifact an upload takes."""
     token_id: Mapped[str | None] = mapped_column(String(32))
@@ -110,10 +112,11 @@ STAGES = {
     "compare": ("checking", "downloading", "comparing", "keeping"),
     "merge-adapters": ("checking", "downloading", "merging", "finalising"),
     "extract-lora": ("checking", "downloading", "extracting", "finalising"),
+    "mixture": ("checking", "downloading", "routing", "merging", "verifying", "finalising"),
 }
 """What a job of each kind goes through, in order."""
 MAKE_ADAPTERS = ("merge-adapters", "extract-lora")
-MAKE_FILES = ("merge", *MAKE_ADAPTERS)
+MAKE_FILES = ("merge", "mixture", *MAKE_ADAPTERS)
 """Kinds of jobs with an artifact as their result."""
 LINES = {"merge": MAKE_FILES, "io": ("upload", "compare")}
 """Queue -> the kinds of jobs that wait in it. Uploads and samples wait for the network, the others for the machine:

@@ -64,9 +64,9 @@ def model_card(plan: Plan, name: str, *, recipe_text: str | None = None, licence
         "## How",
         _method(method, plan, parents),
         "The recipe:",
-        _fenced(text, "yaml"),
+        fenced(text, "yaml"),
         "## How to load it",
-        _fenced(_loading(plan), "python"),
+        fenced(loading(plan), "python"),
         "## What is not known",
         _LIMITS,
     ]
@@ -143,7 +143,8 @@ def _files(plan: Plan) -> list[str]:
     return [*(shard.file for shard in plan.shards), *plan.texts]
 
 
-def _loading(plan: Plan) -> str:
+def loading(plan: Plan) -> str:
+    """Python that loads the result."""
     library = library_of(_files(plan))
     if library == SAFETENSORS:
         return with_safetensors(_files(plan), '"."')
@@ -162,7 +163,7 @@ def _loading(plan: Plan) -> str:
     )
 
 
-def _fenced(text: str, language: str) -> str:
+def fenced(text: str, language: str) -> str:
     """A code block that its content cannot end: the fence is longer than any run of backticks inside."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
