@@ -101,7 +101,7 @@ class Parts:
 
 def find_parts(facts: ModelFacts, structure: Structure) -> Parts:
     """The parts, those with layers and those beside them. Embeddings and head that stand outside all parts (a shared
-    embedding, ``lm_head``) belong to the part that writes the text."""
+    embedding, ``lm_head``) belong to the part that writes the text; without a config none is known to."""
     stacks = [prefix.split(".") for prefix in structure.stacks]
     fork = _common(stacks)
     inner = {words[len(fork)] for words in stacks if len(words) > len(fork) + 1}
@@ -117,7 +117,7 @@ def find_parts(facts: ModelFacts, structure: Structure) -> Parts:
     found = {}
     for child, names in children.items():
         prefix = ".".join(fork if bare and child == text else [*fork, child])
-        role = _role(child, child == text, encoder_decoder)
+        role = _role(child, child == text and bool(facts.config), encoder_decoder)
         found[child] = Part(child, prefix, _core(names, prefix), role, tuple(names))
     return Parts(found, facts)
 

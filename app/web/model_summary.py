@@ -7,6 +7,7 @@ from typing import Any
 
 from app.planning.adapters import about_adapter
 from app.planning.facts import ModelFacts
+from app.planning.layers import read_structure
 from app.planning.strict_json import BadJson, load_object
 
 _CONFIG_KEYS = (
@@ -34,7 +35,7 @@ def summary(facts: ModelFacts) -> dict[str, Any]:
         "parameters": facts.parameters,
         "tensors": len(facts.tensors),
         "dtypes": list(facts.dtypes),
-        "layers": layer_count(facts.config),
+        "layers": layers_of(facts) or None,
         "config": config_summary(facts.config),
         "files": [
             {"name": file.name, "size": file.size, "sha256": file.sha256, "present": file.present}
@@ -48,6 +49,11 @@ def _adapter(facts: ModelFacts) -> dict[str, Any] | None:
         return None
     return {"ref": facts.adapter.ref, "commit": facts.adapter.commit, "licence": facts.adapter.licence,
             "about": about_adapter(facts)}  # fmt: skip
+
+
+def layers_of(facts: ModelFacts) -> int:
+    """What the config tells; without a config, the layers of the main stack by its tensors' names (slow for many)."""
+    return (layer_count(facts.config) or 0) if facts.config else read_structure(facts).layers
 
 
 def layer_count(config: Mapping[str, Any]) -> int | None:

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -14,6 +15,7 @@ import pytest
 from sqlalchemy import text
 
 from app.jobs.models import Job
+from tests.support.raw_weights import unet, vocoder, write
 from tests.support.waiting import until
 from tests.worker.rig import RECIPE, SHORT_LEASE, Rig
 
@@ -37,6 +39,27 @@ def test_process_killed_in_a_shard(steady: Rig, undisturbed: dict[str, str], ten
     assert steady.left_over() == []
     went_on = any("Going on after" in event.text for event in steady.store.events(job.id))
     assert went_on == (tensor > 1)
+
+
+def test_process_killed_in_files_with_names_of_their_own(steady: Rig, models: Path) -> None:
+    """Weights without a config."""
+    for seed in (1, 2):
+        write(models / f"raw{seed}" / "unet.safetensors", unet(seed))
+        write(models / f"raw{seed}" / "voice.safetensors", vocoder(seed))
+    recipe = """
+merge_method: linear
+parameters: {weight: 1}
+models: [{model: 'local:models/raw1'}, {model: 'local:models/raw2'}]
+"""
+    whole = steady.submit(recipe)
+    assert steady.ended(whole).state == "succeeded", steady.told()
+    expected = steady.weights(whole)
+    assert set(expected) == {"unet.safetensors", "voice.safetensors", "README.md", "mergekit_config.yml"}
+    steady.faults(kills=1, kill_at_tensor=len(unet(1)) + 2)
+    job = steady.submit(recipe)
+    ended = steady.ended(job)
+    assert (ended.state, ended.crashes) == ("succeeded", 1), steady.told()
+    assert steady.weights(job) == expected
 
 
 @pytest.mark.parametrize("stage", ["verifying", "finalising"])

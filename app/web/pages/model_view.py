@@ -58,6 +58,11 @@ class ModelPage:
         return is_adapter(self.facts)
 
     @property
+    def weights_only(self) -> bool:
+        """Whether it has no config, so that only tensors are known of it."""
+        return not self.facts.config and not self.alone
+
+    @property
     def made_for(self) -> str:
         """The Hub id of the model that an adapter on its own says it was made for; empty when it tells of none."""
         return (made_for(self.facts) or "") if self.alone else ""

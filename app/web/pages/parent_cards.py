@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from app.planning.adapter_config import is_adapter
 from app.planning.adapters import about_adapter
 from app.planning.facts import ModelFacts
 from app.recipe.form import FormView, ParentView
 from app.recipe.knobs import Knob
 from app.recipe.schema import ModelRef
-from app.web.model_summary import layer_count
+from app.web.model_summary import layers_of
 from app.web.pages.pictures.threads import thread
 from app.web.rendering import short_number
 
@@ -68,7 +69,7 @@ def _card(parent: ParentView, form: FormView, facts: ModelFacts | None, made_by:
 
 def _made_line(facts: ModelFacts | None, made_by: int) -> str:
     """``134.5M · 30 layers · made by merge 1``."""
-    layers = layer_count(facts.config) if facts else 0
+    layers = layers_of(facts) if facts else 0
     known = [short_number(facts.parameters) if facts else "", f"{layers} layers" if layers else ""]
     return " · ".join([*filter(None, known), f"made by merge {made_by + 1}"])
 
@@ -76,11 +77,12 @@ def _made_line(facts: ModelFacts | None, made_by: int) -> str:
 def facts_line(facts: ModelFacts) -> str:
     """``8.03B · bf16 · 32 layers · llama3.1``, leaving out what is not known."""
     dtypes = [DTYPE_WORDS.get(dtype, dtype) for dtype in facts.dtypes[:2]]
-    layers = layer_count(facts.config)
+    layers = layers_of(facts)
     parts = [
         short_number(facts.parameters),
         " + ".join(dtypes),
         f"{layers} layers" if layers else "",
+        "" if facts.config or is_adapter(facts) else "no config",
         facts.licence or "no licence given",
         "gated" if facts.gated else "",
         about_adapter(facts),
