@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from app.planning.adapters import remarks
 from app.planning.chat_templates import chat_template_of
 from app.planning.facts import ModelFacts, TensorFacts
-from app.planning.filters import unmatched_filters
+from app.planning.filters import idle_filters
 from app.planning.layers import config_parts
 from app.planning.ledger import listed
 from app.planning.licences import check_licences
@@ -49,7 +49,7 @@ def check(recipe: Recipe, facts: Mapping[ModelRef, ModelFacts]) -> tuple[Finding
     found += _lineage(recipe, method, facts)
     found += _access(everyone)
     found += [finding for ref in refs for finding in remarks(str(ref), facts[ref])]
-    found += unmatched_filters(recipe, facts)
+    found += idle_filters(recipe, facts)
     return tuple(found)
 
 

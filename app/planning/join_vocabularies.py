@@ -155,10 +155,14 @@ def _new_tokenizer(
     return NewTokenizer(write_tokenizer(owner, tokens, others), added, gone, retrained)
 
 
+def _tokens(count: int) -> str:
+    return "token" if count == 1 else "tokens"
+
+
 def _remarks(parents: Parents, known: Sequence[Known], made: Vocabulary, union: bool, place: str) -> Iterator[Finding]:
     mine, who = known[made.owner], parents.name(made.owner)
     more = len(made.tokens) - len(mine.tokens)
-    text = f"The result has the vocabulary of {who}{f' and {more} tokens more' if more else ''}: "
+    text = f"The result has the vocabulary of {who}{f' and {more} {_tokens(more)} more' if more else ''}: "
     text += f"{len(made.tokens)} tokens in {made.rows} rows."
     yield Finding("info", "vocabularies-joined", place, text)
     kinds = {parents.name(parent): _kind(one.file) for parent, one in enumerate(known)}

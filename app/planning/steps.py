@@ -114,7 +114,8 @@ class StepMaker:
         if len(mine) == len(theirs) and mine[1:] == theirs[1:] and self._is_vocabulary(first):
             return Finding(
                 "error", "shape-mismatch", "", f"{TENSORS}: {mine[0]} rows in {a}, {theirs[0]} in {b}. Their "
-                "vocabularies differ in size.", "Use parents with the same vocabulary, without tokens added to one.",
+                "vocabularies differ in size.",
+                "Join the vocabularies with tokenizer: {source: union}, or use parents with the same vocabulary.",
             )  # fmt: skip
         return Finding(
             "error", "shape-mismatch", "", f"{TENSORS}: {size(mine)} in {a}, {size(theirs)} in {b}.",

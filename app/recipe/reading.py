@@ -185,7 +185,8 @@ class _Reader:
             self._error("missing-sources", where, "This slice has no sources.", 'Add "sources:" with models.')
         sources = self._models(raw.get("sources"), f"{where}.sources")
         for index, source in enumerate(sources):
-            if source.layers is None:
+            told = any(one.where == f"{where}.sources[{index}].layer_range" for one in self.findings)
+            if source.layers is None and not told:
                 fix = "Add layer_range: [first, end]."
                 self._error("missing-layer-range", f"{where}.sources[{index}]", "A source needs its layers.", fix)
         lengths = {source.layers[1] - source.layers[0] for source in sources if source.layers}

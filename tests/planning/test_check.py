@@ -208,3 +208,25 @@ def test_a_filter_without_a_match_is_told(text: str, matched: bool):
         remark = remarks["filter-matches-nothing"]
         assert (remark.level, remark.where) == ("warning", "weight")
         assert 'No tensor has "atention" in its name' in remark.text
+
+
+@pytest.mark.parametrize(
+    ("rules", "idle"),
+    [
+        (["mlp", "up_proj"], ['"up_proj" of weight never counts: the earlier rule for "mlp" takes']),
+        (["mlp", "mlp.down_proj", "*"], ['"mlp.down_proj" of weight']),
+        (["*", "mlp"], ['"mlp" of weight never counts: the earlier rule for all tensors takes']),
+        (["layers.1", "layers.12.mlp"], ['"layers.12.mlp" of weight']),
+        (["up_proj", "mlp", "*"], []),
+        (["layers.1.", "mlp", "layers.2."], []),
+        (["self_attn", "q_proj", "*"], ['"q_proj" of weight']),
+        (["*", "*"], ["The rule for all tensors of weight never counts"]),
+    ],
+)
+def test_a_rule_behind_one_that_is_as_broad_is_told(rules: list[str], idle: list[str]):
+    """The first rule that matches counts, so the other one never does."""
+    setting = ", ".join(f"{{filter: '{one}', value: {number}}}" for number, one in enumerate(rules))
+    setting += "" if "*" in rules else ", {value: 1}"
+    remarks = check(recipe(LINEAR.replace("{weight: 1}", f"{{weight: [{setting}]}}")), family(*pair()))
+    told = [one.text for one in remarks if one.code == "rule-never-counts"]
+    assert len(told) == len(idle) and all(text.startswith(start) for text, start in zip(told, idle, strict=True))

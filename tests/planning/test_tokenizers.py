@@ -40,7 +40,7 @@ def test_agreement_by_content():
     assert agreement(a, with_tokenizer("o/b", tokenizer({"a": 1, "b": 0}))) == "different"
     assert agreement(a, facts("o/b", {})) == "unknown"
     other = with_tokenizer("o/b", tokenizer({"a": 1, "b": 0, "c": 2}))
-    assert difference(a, other) == "1 tokens more, 2 tokens with another id"
+    assert difference(a, other) == "1 token more, 2 tokens with another id"
 
 
 @pytest.mark.parametrize(
