@@ -89,8 +89,9 @@ def test_style_sheets_and_scripts_of_the_builder_stay_small(online: TestClient) 
 def test_what_waits_to_be_used_is_small_too(client: TestClient) -> None:
     waiting = [one for one in elements(client.get("/").text) if "data-awaits" in one.attributes]
     assert sorted(one.tag for one in waiting) == ["file-import", "model-picker"]
-    scripts = [one.attributes["data-script"].partition("?")[0].removeprefix("/static/") for one in waiting]
-    assert sum((STATIC / one).stat().st_size for one in scripts) <= 8 * KIB
+    names = [one.attributes[name] for one in waiting for name in ("data-script", "data-sheet")]
+    files = [STATIC / name.partition("?")[0].removeprefix("/static/") for name in names]
+    assert sum(file.stat().st_size for file in files) <= 8 * KIB
 
 
 def test_style_sheets_and_scripts_of_the_stack_stay_small(online: TestClient) -> None:
@@ -101,10 +102,13 @@ def test_style_sheets_and_scripts_of_the_stack_stay_small(online: TestClient) ->
     assert_small(sizes)
 
 
-def test_a_stack_with_a_curve_loads_the_editor_of_the_view_that_is_open(online: TestClient) -> None:
-    sources = "[{model: loom/base, layer_range: [0, 4]}, {model: loom/code, layer_range: [0, 4]}]"
+@pytest.mark.parametrize("first", ["", f"name: first\n{RECIPE}\n---\n"], ids=["one document", "several"])
+def test_a_stack_with_a_curve_loads_the_editor_of_the_view_that_is_open(online: TestClient, first: str) -> None:
+    model = "first" if first else "loom/code"
+    sources = f"[{{model: loom/base, layer_range: [0, 4]}}, {{model: {model}, layer_range: [0, 4]}}]"
     text = f"merge_method: slerp\nbase_model: loom/base\nparameters: {{t: 0.5}}\nslices: [{{sources: {sources}}}]\n"
-    page = online.post("/build", data={"recipe": text, "action": "import"}).text
+    page = online.post("/build", data={"recipe": first + text, "action": "import"}).text
+    assert ("css/documents.css" in files_of(page)) == bool(first)
     assert {"js/stack-editor.js", "js/curve-editor.js"} < set(files_of(page))
     for closed in ("panel-blend", "panel-stack"):
         scripts = {name: size for name, size in files_of(page, closed).items() if name.endswith(".js")}
