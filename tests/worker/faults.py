@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import app.preflight
+import app.premix
 import worker.engine.execute as engine
+from app.experts.planning import plan_mixture
 from app.planning.plan_merge import make_plan
 from worker.runner import Runner
 
@@ -71,5 +73,6 @@ def enter(self: Runner, stage: str, text: str, **totals: int) -> None:
 
 
 app.preflight.make_plan = partial(make_plan, shard_bytes=SHARD_BYTES)
+app.premix.plan_mixture = partial(plan_mixture, shard_bytes=SHARD_BYTES)
 engine._Run._make_tensor = make_tensor
 Runner.enter = enter
