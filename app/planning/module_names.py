@@ -26,7 +26,10 @@ _ANYWHERE = {
     "router": ("router", "gate", "shared_expert_gate", "e_score_correction_bias"),
 }
 _IN_ATTENTION = ("wo", "dense", "c_proj", "out_proj", "proj")
-_IN_MLP = {"up": ("intermediate.dense",), "down": ("output.dense", "wo", "c_proj", "out_proj", "proj")}
+_IN_MLP = {
+    "up": ("intermediate.dense", "net.proj"),
+    "down": ("output.dense", "ff.net", "wo", "c_proj", "out_proj", "proj"),
+}
 _SHORT = {word: short for short, words in _ANYWHERE.items() for word in words}
 
 
@@ -75,7 +78,7 @@ def _role(words: list[str]) -> str:
 
 
 def _by_surroundings(words: list[str]) -> str | None:
-    if any("attn" in word or "attention" in word for word in words[:-1]):
+    if "ff" not in words and any("attn" in word or "attention" in word for word in words[:-1]):
         return "o" if words[-1] in _IN_ATTENTION else None
     ending = ".".join(words[-2:])
     return next((short for short, ends in _IN_MLP.items() if ending in ends or words[-1] in ends), None)

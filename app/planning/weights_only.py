@@ -24,15 +24,14 @@ def without_config(recipe: Recipe, parents: Parents, donor: int) -> Iterator[Fin
     if not bare:
         return
     names, who = [parents.name(index) for index in bare], parents.name(donor)
-    have = f"{listed(names)} {'has' if len(bare) == 1 else 'have'} no config.json"
     if parents.facts[donor].config:
-        text = f"{have}: config and tokenizer are those of {who}."
-        yield Finding("info", "config-of-another", who, text, f"Check that the settings of {who} hold for all of them.")
+        have = f"{listed(names)} {'has' if len(bare) == 1 else 'have'} no config.json"
+        fix = f"Check that the settings of {who} hold for all of them."
+        yield Finding("info", "config-of-another", who, f"{have}: config and tokenizer are those of {who}.", fix)
     else:
-        text = (
-            f"{have}, so only names, shapes and number formats could be checked. {_stacks(parents.structures[donor])} "
-        )
-        text += f"The result gets no config and no tokenizer, and its files are called as those of {who}."
+        text = "The parents have no config.json, so only names, shapes and number formats could be checked. "
+        text += f"{_stacks(parents.structures[donor])} The result gets no config and no tokenizer; its files are "
+        text += f"called as in {who}."
         yield Finding("info", "weights-only", who, text)
         yield from _of_no_use(recipe)
     yield from _factors(parents, bare)

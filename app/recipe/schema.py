@@ -38,8 +38,8 @@ class ModelRef:
 
     @property
     def short(self) -> str:
-        """The model's own name, without owner, root or folder."""
-        return self.name.rsplit("/", 1)[-1]
+        """The model's own name, without owner, root, folder or a file's ending."""
+        return self.name.rsplit("/", 1)[-1].removesuffix(".safetensors")
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ customElements.define("loom-reader", class extends HTMLElement {
     const away = heads.map((head) => Math.abs(x - Number.parseFloat(head.getAttribute("x"))));
     const column = away.indexOf(Math.min(...away));
     const said = cells[column + 1].textContent;
-    this.tell(said && `layer ${layer} · ${heads[column].textContent}: ${said}`);
+    this.tell(said && `layer ${layer} · ${heads[column].dataset.name}: ${said}`);
   }
 
   tell(words) {

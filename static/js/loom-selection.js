@@ -152,7 +152,7 @@ export class LoomSelection {
     if (this.dragged) return;
     const before = this.filters.join();
     const y = event.clientY - plot.getBoundingClientRect().top - this.desk.header;
-    const name = event.target.closest("text")?.textContent;
+    const name = event.target.closest("text")?.dataset.name;
     const module = this.desk.modules.find((one) => (name ? one.label === name : y >= one.y && y <= one.y + one.tall));
     if (module) this.pick(module.filter);
     else if (!name) this.layers(this.start, this.reader.layer(event));

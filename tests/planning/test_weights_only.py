@@ -61,7 +61,7 @@ def test_the_result_is_one_file_called_as_the_first_parents() -> None:
     assert "only names, shapes and number formats" in text
     assert f"{BLOCKS} in down_blocks" in text
     assert "no config and no tokenizer" in text
-    assert "as those of o/a" in text
+    assert "called as in o/a" in text
 
 
 def test_each_tensor_stays_in_the_file_it_has_in_the_parent() -> None:

@@ -13,6 +13,7 @@ from app.jobs.events import Event
 from app.jobs.models import Job
 from app.jobs.states import ACTIVE, STATES, State
 from app.recipe.findings import Changed, Finding
+from app.recipe.schema import ModelRef
 from app.storage.base import Manifest
 from app.web.dependencies import JobDep, ServicesDep, TemplatesDep
 from app.web.errors import Failed
@@ -209,7 +210,7 @@ def _row(job: Job) -> JobRow:
 
 
 def _short(reference: str) -> str:
-    return reference.partition("@")[0].rsplit("/", 1)[-1]
+    return ModelRef(reference.partition("@")[0]).short
 
 
 def _to(job_id: str) -> RedirectResponse:

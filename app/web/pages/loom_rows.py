@@ -63,7 +63,7 @@ def _factor(value: float) -> str:
 
 
 def _short(label: str) -> str:
-    return _SHORT.get(label, label if len(label) < 9 else f"{label[:7]}…")
+    return _SHORT.get(label, label if len(label) < 9 else f"{label[:6]}…")
 
 
 def letters_of(plan: Plan, form: FormView) -> list[str]:

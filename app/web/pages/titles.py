@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from app.recipe.naming import named_parents
-from app.recipe.schema import Recipe
+from app.recipe.schema import ModelRef, Recipe
 
 _NOISE = re.compile(r"^(base|instruct|chat|it|hf|v?\d+(\.\d+)*|\d+(\.\d+)?[bm])$", re.IGNORECASE)
 _MOST = 4
@@ -24,7 +24,7 @@ def title_of(recipe: Recipe) -> str:
 
 def _short(name: str, among: list[str]) -> str:
     """The words of a model's own name that the other parents' names do not share."""
-    own = name.rsplit("/", 1)[-1]
+    own = ModelRef(name).short
     words = [word for word in re.split(r"[-_ ]+", own) if word]
     others = [set(re.split(r"[-_ /]+", other.lower())) for other in among if other != name]
     telling = [word for word in words if not (others and all(word.lower() in other for other in others))]

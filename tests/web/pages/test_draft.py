@@ -125,6 +125,7 @@ def test_enter_in_the_field_for_a_model_adds_it_without_a_script() -> None:
         (None, ["o/SmolLM2-135M"], "SmolLM2"),
         (None, [], "Untitled merge"),
         (None, ["o/7B", "o/8b"], "7B × 8b"),
+        (None, ["'local:m/day.safetensors'", "'local:m/night.safetensors'"], "day × night"),
     ],
 )
 def test_a_recipe_without_a_name_is_called_after_its_parents(

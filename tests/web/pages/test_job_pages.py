@@ -17,6 +17,7 @@ from app.jobs.store import NewJob, Store
 from app.main import create_app
 from app.recipe.findings import refuse
 from app.settings import Settings
+from app.storage.base import ArtifactFile
 from app.web.pages.job_memory import JobMemory
 from app.web.pages.job_snippets import folder_name, snippets
 from app.web.pages.jobs import event_renderer
@@ -277,10 +278,23 @@ def test_a_title_makes_a_harmless_folder_name(title: str, expected: str) -> None
 
 
 def test_snippets_are_safe_to_paste(app: FastAPI) -> None:
-    from app.storage.base import ArtifactFile
-
     lines = snippets("t", "0" * 32, "http://h", [ArtifactFile("a'; rm -rf ~ #.json", 1, "0" * 64)]).fetch
     assert "-o 'a'\"'\"'; rm -rf ~ #.json' " in lines
+
+
+@pytest.mark.parametrize(
+    ("names", "loader", "line"),
+    [
+        (("config.json", "model.safetensors"), "transformers", "AutoModelForCausalLM"),
+        (("config.json", "diffusion_pytorch_model.safetensors"), "diffusers", 'AutoModel.from_pretrained("t")'),
+        (("night'; x.safetensors", "README.md"), "safetensors", '["night\'; x.safetensors"]'),
+    ],
+)
+def test_lines_to_load_it_are_those_of_its_library(names: tuple[str, ...], loader: str, line: str) -> None:
+    lines = snippets("t", "0" * 32, "http://h", [ArtifactFile(name, 1, "0" * 64) for name in names])
+    assert lines.loader == loader
+    assert line in lines.load
+    compile(lines.load, "load", "exec")
 
 
 def test_what_was_changed_in_the_config_is_shown_before_and_after(

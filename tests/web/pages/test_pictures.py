@@ -104,6 +104,17 @@ def points(path: str) -> list[tuple[float, float]]:
     return [tuple(map(float, pair.split())) for pair in path[1:].split("L")]  # type: ignore[misc]
 
 
+def test_heads_of_columns_keep_to_their_place() -> None:
+    """Names of language models stay whole; longer ones of other models are cut."""
+    short = ("q", "k", "v", "o", "gate", "up", "down", "router", "norm")
+    rows = [loom.Row("0", 0, dict.fromkeys(short, (1.0,)))]
+    assert [one.label for one in loom.draw(rows, "A").columns] == list(short)
+    many = (*short, "conv1", "proj_in", "time_emb_proj")
+    drawn = loom.draw([loom.Row("0", 0, dict.fromkeys(many, (1.0,)))], "A")
+    labels = {one.name: one.label for one in drawn.columns}
+    assert (labels["conv1"], labels["proj_in"], labels["time_emb_proj"]) == ("conv1", "proj…", "time…")
+
+
 def test_curves_pass_through_their_values() -> None:
     picture = curves.draw("weight", [curves.Line("A", (0.0, 0.5, 0.25, 1.0))], (90.0, 60.0, 30.0, 0.0), 100)
     assert picture is not None

@@ -21,6 +21,8 @@ _LABEL = 12
 """What a label at the left needs from the next one: rows outside the layers are each labelled."""
 _STRENGTHS = ((0.3, "s1"), (0.42, "s2"), (0.54, "s3"), (0.66, "s4"), (float("inf"), "s5"))
 _TICKS = 8
+_NARROW, _LETTER = 340, 5.6
+"""CSS pixels: the drawing's width beside the curves, and a letter's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A module's place: ``x`` and ``width`` in thousandths; ``centre`` in percent."""
+    """A module's place: ``x`` and ``width`` in thousandths; ``centre`` in percent; ``label``: as much of the name as
+    there is room for."""
 
     name: str
     x: float
@@ -46,6 +49,11 @@ class Column:
     @property
     def centre(self) -> float:
         return round((self.x + self.width / 2) / UNITS * 100, 2)
+
+    @property
+    def label(self) -> str:
+        most = max(3, round((self.width + _COLUMN_GAP) / UNITS * _NARROW / _LETTER))
+        return self.name if len(self.name) <= most else f"{self.name[: most - 1]}…"
 
 
 @dataclass(frozen=True, slots=True)
