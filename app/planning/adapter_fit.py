@@ -82,7 +82,8 @@ class _Fitting:
                 missing.append(f"{module}.weight")
                 continue
             self._add(made, name, target, module, factors, transposed)
-            self._add_bias(made, names.find(f"{module}.bias"), module, factors, missing)
+            if factors.bias is not None:
+                self._add_bias(made, names.find(f"{module}.bias"), module, factors.bias, missing)
         self._note_missing(missing)
         return self._untie(made, tied)
 
@@ -191,18 +192,16 @@ class _Fitting:
         return LowRank(up, self.settings.scale(module, rank), down, turn, magnitude)
 
     def _add_bias(
-        self, made: dict[str, AdaptedTensor], name: str | None, module: str, factors: Factors, missing: list[str]
+        self, made: dict[str, AdaptedTensor], name: str | None, module: str, bias: TensorFacts, missing: list[str]
     ) -> None:
-        if factors.bias is None:
-            return
         target = made.get(name or "") or self.model.tensors.get(name or "")
         if name is None or target is None:
             missing.append(f"{module}.bias")
-        elif target.shape != factors.bias.shape:
-            self._misfit(factors.bias.name, factors.bias.shape, target)
+        elif target.shape != bias.shape:
+            self._misfit(bias.name, bias.shape, target)
         else:
             scale = self.settings.scale(module, self.settings.rank_of(module))
-            made[name] = _with(name, target, LowRank(factors.bias, scale))
+            made[name] = _with(name, target, LowRank(bias, scale))
 
     def _untie(self, made: dict[str, AdaptedTensor], tied: TensorFacts | None) -> dict[str, AdaptedTensor]:
         """Where embedding and head were one matrix and only one of them changes, both stand for themselves."""
