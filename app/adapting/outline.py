@@ -43,7 +43,9 @@ def outline(adapters: Sequence[AdapterSketch], how: How, dtype: str, parents: Se
     """``parents``: the adapters' facts, for what has to be fetched. The adapters fit each other."""
     each = _by_module(adapters)
     ranks = {name: rank_of(modules, how) for name, modules in each.items()}
-    elements = sum(rank * (each[name][0].outputs + each[name][0].inputs) for name, rank in ranks.items())
+    shared = max((rank for name, rank in ranks.items() if each[name][0].experts), default=0)
+    ranks = {name: shared if each[name][0].experts else rank for name, rank in ranks.items()}
+    elements = sum(rank * _width(each[name][0]) for name, rank in ranks.items())
     read = sum(one.up.elements + one.down.elements for modules in each.values() for one in modules)
     output = stored_bytes(elements, len(ranks), dtype)
     return Outline(
@@ -52,6 +54,11 @@ def outline(adapters: Sequence[AdapterSketch], how: How, dtype: str, parents: Se
         sum(file.size for one in parents for file in needed_files(one) if not file.present),
         PROCESS_BYTES + _DOUBLE * (read + elements) + 2 * output,
     )
+
+
+def _width(module: ModuleSketch) -> int:
+    """Numbers for each unit of rank."""
+    return max(1, module.experts) * (module.outputs + module.inputs)
 
 
 def stored_bytes(elements: int, modules: int, dtype: str) -> int:

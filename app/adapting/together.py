@@ -31,6 +31,11 @@ def check_together(adapters: Sequence[AdapterSketch], how: How) -> Iterator[Find
     if len({one.settings.transposed for one in adapters}) > 1:
         text = "Some adapters are for matrices stored the other way round (fan_in_fan_out), others are not."
         yield Finding("error", "adapter-shape", "", text, "Merge adapters of one base.")
+    if len({one.settings.parameters for one in adapters} - {()}) > 1:
+        text = "The adapters change other parameters, or name them in another order (target_parameters): which factors "
+        text += "belong to which can only be told beside the model."
+        fix = "Merge them as parents instead: base+adapter in a recipe. The result is then a whole model."
+        yield Finding("error", "adapter-unsupported", "", text, fix)
     yield from _same_sizes(adapters)
 
 

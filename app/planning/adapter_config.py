@@ -93,20 +93,14 @@ def made_for(facts: ModelFacts) -> str | None:
     return base if base and is_hub_id(base) else None
 
 
-def read_settings(facts: ModelFacts, *, parameters: bool = False) -> AdapterSettings:
-    """The settings of an adapter. Raises Refused: unreadable, another kind than LoRA, or doing more than LoRA.
-
-    ``parameters``: whether the caller knows how factors of parameters lie in the file.
-    """
+def read_settings(facts: ModelFacts) -> AdapterSettings:
+    """The settings of an adapter. Raises Refused: unreadable, another kind than LoRA, or doing more than LoRA."""
     where = facts.ref
     try:
         raw = load_object(facts.texts.get(ADAPTER_CONFIG, "").encode(errors="replace"), infinite=True)
     except BadJson as error:
         raise _bad(where, f"{ADAPTER_CONFIG} {error}.") from error
     findings = list(_unsupported(raw, where))
-    if raw.get(_PARAMETERS) and not parameters and not findings:
-        text = "This adapter changes parameters that are not the weights of a linear layer (target_parameters)."
-        findings.append(Finding("error", "adapter-unsupported", where, text, _USE_MERGED))
     if findings:
         raise Refused(findings)
     return AdapterSettings(

@@ -37,7 +37,7 @@ class Fitted:
 
 def fit(model: ModelFacts, adapter: ModelFacts) -> Fitted:
     """Raises Refused with everything that does not fit."""
-    fitting = _Fitting(model, adapter, read_settings(adapter, parameters=True), sort_tensors(adapter.tensors.values()))
+    fitting = _Fitting(model, adapter, read_settings(adapter), sort_tensors(adapter.tensors.values()))
     tensors = fitting.tensors()
     if fitting.findings:
         raise Refused(_one_of_each(fitting.findings))

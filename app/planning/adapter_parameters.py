@@ -35,6 +35,16 @@ _OTHER_VERSION = "Choose another version of it."
 _USE_MERGED = "Merge the adapter into its base with the tool that made it, and use the merged model."
 
 
+def parameter_keys(name: str, parameters: Sequence[str]) -> Iterator[str]:
+    """The last parts of the parameters that factors called ``name`` may belong to; ``parameters`` are the entries of
+    ``target_parameters``."""
+    module = _WRAPPED.sub("", name)
+    for entry in dict.fromkeys(parameters):
+        holder, _, key = entry.rpartition(".")
+        if not holder or module == holder or module.endswith(f".{holder}"):
+            yield key
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """A tensor of the model: all of a parameter, or of expert ``expert`` the rows from ``row`` on."""
@@ -166,10 +176,7 @@ class Parameters:
         return turned if straight != turned else None
 
     def _keys(self, module: str) -> Iterator[str]:
-        for entry in dict.fromkeys(self.settings.parameters):
-            holder, _, key = entry.rpartition(".")
-            if not holder or module == holder or module.endswith(f".{holder}"):
-                yield key
+        return parameter_keys(module, self.settings.parameters)
 
     def _whole(self, module: str, key: str) -> Parameter | None:
         tensor = self.tensors.get(self.names.find(f"{module}.{key}") or "")

@@ -82,7 +82,7 @@ def remarks(ref: str, facts: ModelFacts) -> Iterator[Finding]:
     """What is worth knowing about a model with an adapter that fits."""
     if facts.adapter is None:
         return
-    settings = read_settings(facts.adapter, parameters=True)
+    settings = read_settings(facts.adapter)
     if settings.strange:
         text = f"Settings of {facts.adapter.ref} that are not known here are left out of account: "
         fix = "If they change what the adapter adds, merge it with the tool that made it."

@@ -105,6 +105,22 @@ def test_what_cannot_be_merged(library: Library, tmp_path: Path) -> None:
     assert refused(library, "one", "one", weights=[1, -1], method="linear") == ["weights-add-up-to-nothing"]
 
 
+def test_parameters_of_adapters_are_merged_only_where_they_can_be_told_apart(library: Library, tmp_path: Path) -> None:
+    """Two products of rank 3 in each of the factors: both experts of a mixture at once."""
+    fused, both = factors("mlp.experts", 12, 20, 6), ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
+    beside = fused | factors("a.q", 12, 20, 3)
+    for name, more in (("one", {}), ("two", {}), ("patterned", {"rank_pattern": {"a.q": 3}})):
+        write_adapter(tmp_path / name, beside, r=3, target_parameters=both, **more)
+    write_adapter(tmp_path / "turned", beside, r=3, target_parameters=both[::-1])
+    write_adapter(tmp_path / "odd", beside, r=4, rank_pattern={}, target_parameters=both)
+    looked = look(library, "one", "two", method="cat")
+    assert looked.outline.ranks == {"mlp.experts": 6, "a.q": 6}
+    assert looked.sketches[0].modules["mlp.experts"].experts == 2
+    assert refused(library, "one", "patterned") == ["adapter-unsupported"]
+    assert refused(library, "one", "turned") == ["adapter-unsupported"]
+    assert refused(library, "odd") == ["adapter-rank"] * 2
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [

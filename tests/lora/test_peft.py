@@ -146,6 +146,30 @@ def test_peft_loads_merged_adapters_and_they_do_what_its_own_do(
     assert alike(says(loaded(bases / "llama", tmp_path / "out")), says(live.eval()))
 
 
+@pytest.mark.parametrize("method", ["cat", "svd", "task_arithmetic"])
+def test_adapters_on_all_experts_at_once_are_merged(
+    method: str, bases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second leaves the layers alone that the first has beside its experts, and has another rank. The oracle: what
+    PEFT makes of the base with each of them alone, added up."""
+    monkeypatch.chdir(tmp_path)
+    fused = TRAINED["fused-experts"][1]["target_parameters"]
+    base = bases / "qwen3-moe"
+    trained(base, tmp_path / "one", 1, target_modules=["q_proj"], target_parameters=fused, r=2)
+    trained(base, tmp_path / "two", 2, target_modules=[], target_parameters=fused, r=3, lora_alpha=9)
+    assert main(["merge-adapters", "one", "two", "out", "--method", method, "--weights", "1,-0.5"]) == OK
+    own, first, second, made = (
+        (model(base) if name is None else loaded(base, tmp_path / name).merge_and_unload()).state_dict()
+        for name in (None, "one", "two", "out")
+    )
+    moved = 0.0
+    for name, values in own.items():
+        wanted = values + (first[name] - values) - 0.5 * (second[name] - values)
+        moved = max(moved, float((wanted - values).abs().max()))
+        torch.testing.assert_close(made[name], wanted, rtol=0, atol=1e-6)
+    assert moved > 0.01
+
+
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "tied"])
 def test_peft_loads_what_was_extracted_and_the_fine_tune_is_back(
     kind: str, bases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

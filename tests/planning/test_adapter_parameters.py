@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from app.planning.adapted import AdaptedTensor, LowRank
-from app.planning.adapter_config import read_settings
 from app.planning.adapters import about_adapter, remarks
 from app.planning.facts import ModelFacts
 from app.recipe.findings import Refused
 from tests.planning.models import Shapes, facts
-from tests.planning.test_adapters import adapter, changed, codes, on
+from tests.planning.test_adapters import changed, codes, on
 
 EXPERTS, HIDDEN, WIDTH, RANK = 5, 8, 6, 4
 HOLDER = "model.layers.0.mlp.experts"
@@ -154,8 +153,3 @@ def test_what_does_not_fit_is_told():
     name = f"{HOLDER}.2.down_proj.weight"
     uneven = facts("o/a", {key: (9, 9) if key == name else one.shape for key, one in uneven.tensors.items()})
     assert told(down, uneven, target_parameters=BOTH[1:]).startswith("adapter-target-missing")
-
-
-def test_who_does_not_know_such_factors_is_told():
-    with pytest.raises(Refused, match="target_parameters"):
-        read_settings(adapter(STRAIGHT, target_parameters=BOTH))

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
 from types import MappingProxyType
 
@@ -21,6 +22,9 @@ from app.storage.local import read_manifest
 from tests.support.hub import StandInHub
 from tests.support.waiting import until
 from tests.worker.rig import ROOT
+from worker.bar import Bar
+from worker.console import RECORD, Console
+from worker.engine.execute import Written
 
 RECIPE = """\
 merge_method: linear
@@ -247,6 +251,18 @@ def test_interrupted_and_killed_merges_go_on_with_identical_bytes(home: Path) ->
     assert "Going on after" in told
     assert sums(home / "out") == undisturbed
     assert not (home / "out.unfinished").exists()
+
+
+def test_finished_files_of_another_merge_and_half_a_line_do_not_count(tmp_path: Path) -> None:
+    """The recipe was changed, or the machine went down while the record was written."""
+    console = Console(tmp_path, Bar(StringIO()), [])
+    first, second = (Written(f"model-0000{number}-of-00002.safetensors", 8, "ab" * 32) for number in (1, 2))
+    console.shard(first, "this plan")
+    console.shard(second, "another plan")
+    assert console.finished("this plan") == {first.file: first}
+    with (tmp_path / RECORD).open("a") as record:
+        record.write('{"key": "this plan", "file": "model-0')
+    assert console.finished("this plan") == {first.file: first}
 
 
 def test_a_failure_on_the_way(home: Path) -> None:

@@ -61,16 +61,36 @@ class Made:
         return {f"{module}.lora_A.weight": down, f"{module}.lora_B.weight": up}
 
 
-def settings_of(modules: Mapping[str, Made], told: Mapping[str, Any]) -> dict[str, Any]:
-    """adapter_config.json for these modules, alpha equal to the rank in each; ``told`` goes before the defaults."""
+@dataclass(frozen=True)
+class MadeExperts:
+    """The same for a parameter that holds all experts of a mixture: ``each`` expert's product, filled up with zeros to
+    ``rank``. In the file inputs come expert by expert, and outputs rank by rank."""
+
+    each: tuple[Made, ...]
+    rank: int
+
+    def tensors(self, module: str) -> dict[str, Array]:
+        downs = [np.pad(one.down, ((0, self.rank - one.rank), (0, 0))) for one in self.each]
+        ups = [np.pad(one.up, ((0, 0), (0, self.rank - one.rank))) for one in self.each]
+        up = np.stack(ups, axis=2)
+        return {
+            f"{module}.lora_A.weight": np.concatenate(downs),
+            f"{module}.lora_B.weight": up.reshape(len(up), -1),
+        }
+
+
+def settings_of(modules: Mapping[str, Made | MadeExperts], told: Mapping[str, Any]) -> dict[str, Any]:
+    """adapter_config.json for these modules, alpha equal to the rank in each; ``told`` goes before the defaults. All
+    parameters have one rank, since PEFT's patterns would have to name them, and modules are all that is known."""
     ranks = {name: one.rank for name, one in modules.items()}
-    usual = Counter(ranks.values()).most_common(1)[0][0] if ranks else 1
+    shared = [one.rank for one in modules.values() if isinstance(one, MadeExperts)]
+    usual = Counter(shared or ranks.values()).most_common(1)[0][0] if ranks else 1
     others = {name: rank for name, rank in ranks.items() if rank != usual}
     return {**_SETTINGS, **told, "r": usual, "lora_alpha": usual, "rank_pattern": others, "alpha_pattern": others}
 
 
 def adapter_files(
-    modules: Mapping[str, Made], whole: Mapping[str, Array], settings: Mapping[str, Any], dtype: str
+    modules: Mapping[str, Made | MadeExperts], whole: Mapping[str, Array], settings: Mapping[str, Any], dtype: str
 ) -> dict[str, bytes]:
     """Name -> content. ``whole``: tensors saved along, by their names; ``dtype`` a torch name.
 

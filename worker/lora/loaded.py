@@ -37,7 +37,8 @@ class LoraModule:
 
 @dataclass(frozen=True)
 class Adapter:
-    """``modules`` by their names, without PEFT's prefix. ``sketch``: what its header tells."""
+    """``modules`` by their names, without PEFT's prefix, the experts of a parameter one by one. ``sketch``: what its
+    header tells."""
 
     sketch: AdapterSketch
     modules: Mapping[str, LoraModule]
@@ -48,6 +49,11 @@ class Adapter:
         return self.sketch.raw
 
 
+def expert_of(module: str, expert: int) -> str:
+    """What one expert's share of a parameter is called here."""
+    return f"{module}#{expert}"
+
+
 def load_adapter(facts: ModelFacts, folder: Path) -> Adapter:
     """Raises Refused for an adapter that is damaged, or more than products of two matrices (DoRA, biases, saved
     modules)."""
@@ -56,6 +62,11 @@ def load_adapter(facts: ModelFacts, folder: Path) -> Adapter:
     with _Reader(facts, folder) as reader:
         for name, one in seen.modules.items():
             up, down = reader.read(one.up), reader.read(one.down)
+            if one.experts:
+                ups = up.reshape(-1, one.rank, one.experts)
+                for expert, mine in enumerate(down.reshape(one.experts, one.rank, -1)):
+                    modules[expert_of(name, expert)] = LoraModule(ups[:, :, expert], mine, one.scale, one.shape)
+                continue
             up, down = up.reshape(-1, one.rank), down.reshape(one.rank, -1)
             modules[name] = LoraModule(up, down, one.scale, one.shape, one.embedding)
     return Adapter(seen, modules)
