@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.engine.draws import dare_mask, words_of
-from worker.engine.kernels.native import entry
+from worker.engine.kernels.philox import fill
 from worker.engine.masks import BLOCK, COUNTERS, Stream, stream, threshold
 from worker.engine.torch_masks import words
 
@@ -42,7 +42,7 @@ def test_every_implementation_draws_the_same_words(seed: int, start: int, count:
     one = stream(seed, "model.norm.weight", parent)
     expected = words_of(one, start, count)
     compiled = np.empty(count, np.uint32)
-    entry("philox.fill")(one.words, start, compiled, np.empty(BLOCK, np.uint32))
+    fill(one.words, start, compiled, np.empty(BLOCK, np.uint32))
     np.testing.assert_array_equal(compiled, expected)
     np.testing.assert_array_equal(words(one, start, count, torch.device("cpu")).numpy(), expected)
 

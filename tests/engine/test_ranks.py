@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import torch
@@ -11,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.engine.draws import words_of
+from tests.engine.held import Held
 from worker.engine.backend import Backend
 from worker.engine.cpu import CpuBackend
 from worker.engine.dtypes import BLOCK, PARENT_UNSOUND, TILE
@@ -18,19 +17,6 @@ from worker.engine.masks import ByRank, Stream, threshold
 from worker.engine.torch_backend import TorchBackend
 
 STREAMS = (Stream((1, 2), (3, 4)), Stream((5, 6), (7, 8)))
-
-
-@dataclass
-class Held:
-    """A source in memory, fp32."""
-
-    values: np.ndarray
-    dtype: str = "F32"
-    itemsize: int = 4
-
-    def read(self, into: memoryview, start: int) -> None:
-        raw = self.values.ravel()[start:].view(np.uint8)
-        into[:] = raw[: len(into)].data
 
 
 def draws_of(depth: int, inner: int, parents: list[int]) -> ByRank:

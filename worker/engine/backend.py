@@ -84,20 +84,17 @@ class Backend(Protocol):
     def magnitudes(self, chunk: Chunk) -> Bits:
         """|δᵢ|, one row for each."""
 
-    def bits(self, values: Array) -> Bits:
-        """``values`` fp32 [rows, count], not negative, as bits."""
-
     def variances(self, chunk: Chunk) -> Bits:
         """The population variance of the δᵢ at each element, [1, count]."""
 
     def to_numpy(self, bits: Bits) -> Array:
         """uint32, of the same shape."""
 
-    def tally(self, bits: Bits, low: int, high: int) -> Tallied:
-        """Of one row."""
+    def tally(self, bits: Bits, questions: Array) -> list[Tallied]:
+        """For each (row, low, high) of int64 [questions, 3]."""
 
     def tally_changes(self, chunk: Chunk, questions: Array) -> list[Tallied]:
-        """The same of |δᵢ|, for each (i, low, high) of int64 [questions, 3]; i = 0 is the first after the base."""
+        """The same of |δᵢ|; row 0 is that of the first input after the base."""
 
     def histogram(self, bits: Bits, low_bits: int, prefix: int | None) -> Array:
         """Of one row: how many have each upper part; or each lower part, among those whose upper part is ``prefix``."""
@@ -121,6 +118,22 @@ class Backend(Protocol):
 
     def share_out(self, chunk: Chunk, epsilon: float, alone: Array) -> None:
         """y = x₀ + Σ δᵢ over |δᵢ| > epsilon: times ``alone[i]`` where i is the only one, elsewhere their mean."""
+
+    def nearswap(self, chunk: Chunk, t: float, taken: Array) -> None:
+        """y = w·x₁ + (1 − w)·x₀, w = min(t / max(|δ₁|, 1e-6), 1). ``taken`` fp64 [blocks]: gets Σ w of each block."""
+
+    def importances(self, chunk: Chunk, width: int, divergences: Array) -> Bits:
+        """|δ₁| · KL(softmax x₁ ‖ softmax x₀) along rows of ``width`` elements, [1, count]. The chunk has whole rows.
+
+        ``divergences`` fp64 [rows of the tensor]: gets the second factor, worked out in fp64 with 1e-8 added to each
+        probability.
+        """
+
+    def choose(self, chunk: Chunk, width: int, divergences: Array, limit: float, taken: Array) -> None:
+        """y = x₁ where the importance by ``divergences`` is at least ``limit``, else x₀. The chunk has whole rows.
+
+        ``taken`` int64 [rows of the tensor]: gets how many of each row are x₁.
+        """
 
     def floats(self, chunk: Chunk) -> Array:
         """The inputs, fp32 [inputs, count]."""

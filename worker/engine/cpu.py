@@ -198,9 +198,6 @@ class CpuBackend:
         chunk.unsound |= entry("select.magnitudes")(*chunk.inputs, chunk.count, rows, chunk.bench.tiles)
         return rows
 
-    def bits(self, values: Array) -> Array:
-        return values.view(np.uint32)
-
     def variances(self, chunk: CpuChunk) -> Array:
         rows = chunk.bench.rows(np.uint32, 1, chunk.count)
         chunk.unsound |= entry("shares.variances")(*chunk.inputs, chunk.count, rows[0], *chunk.bench.spread)
@@ -209,11 +206,11 @@ class CpuBackend:
     def to_numpy(self, bits: Array) -> Array:
         return bits
 
-    def tally(self, bits: Array, low: int, high: int) -> Tallied:
-        inside, counts = np.empty(len(bits) + STEP, np.uint32), np.zeros(4, np.int64)
-        entry("select.tally")(bits, low, high, inside, counts)
-        above, at_high, at_low, found = counts.tolist()
-        return above, at_high, at_low, inside[:found].copy()
+    def tally(self, bits: Array, questions: Array) -> list[Tallied]:
+        counts = np.zeros((len(questions), 4), np.int64)
+        inside = np.empty((len(questions), bits.shape[1] + STEP), np.uint32)
+        entry("select.tally")(bits, questions, inside, counts)
+        return _tallied(counts, inside)
 
     def tally_changes(self, chunk: CpuChunk, questions: Array) -> list[Tallied]:
         counts = np.zeros((len(questions), 4), np.int64)
@@ -221,7 +218,7 @@ class CpuBackend:
         chunk.unsound |= entry("select.tally_changes")(
             *chunk.inputs, chunk.bench.flat(questions, np.int64), chunk.count, inside, counts, chunk.bench.tiles
         )
-        return [(*row[:3], found[: row[3]].copy()) for row, found in zip(counts.tolist(), inside, strict=True)]
+        return _tallied(counts, inside)
 
     def histogram(self, bits: Array, low_bits: int, prefix: int | None) -> Array:
         return histogram(bits, low_bits, prefix)
@@ -260,6 +257,26 @@ class CpuBackend:
             *chunk.inputs, epsilon, chunk.bench.flat(alone, np.float32), chunk.count, *chunk.out, chunk.bench.tiles
         )
 
+    def nearswap(self, chunk: CpuChunk, t: float, taken: Array) -> None:
+        bench = chunk.bench
+        chunk.unsound |= entry("pairs.nearswap")(
+            *chunk.inputs, t, chunk.count, taken[chunk.start // BLOCK :], *chunk.out, *bench.spread, bench.lanes
+        )
+
+    def importances(self, chunk: CpuChunk, width: int, divergences: Array) -> Array:
+        bits = chunk.bench.rows(np.uint32, 1, chunk.count)
+        chunk.unsound |= entry("pairs.importances")(
+            *chunk.inputs, width, chunk.count, divergences[chunk.start // width :], bits[0],
+            np.empty((2, width), np.float32), np.empty((2, width), np.float64), chunk.bench.lanes,
+        )  # fmt: skip
+        return bits
+
+    def choose(self, chunk: CpuChunk, width: int, divergences: Array, limit: float, taken: Array) -> None:
+        row = chunk.start // width
+        chunk.unsound |= entry("pairs.choose")(
+            *chunk.inputs, width, chunk.count, divergences[row:], limit, taken[row:], *chunk.out, chunk.bench.tiles
+        )
+
     def floats(self, chunk: CpuChunk) -> Array:
         values = chunk.bench.rows(np.float32, chunk.parents, chunk.count)
         chunk.unsound |= entry("rows.widen")(*chunk.inputs, chunk.count, values)
@@ -267,6 +284,10 @@ class CpuBackend:
 
     def put(self, chunk: CpuChunk, values: Array) -> None:
         chunk.unsound |= entry("rows.narrow")(np.ascontiguousarray(values, np.float32), *chunk.out)
+
+
+def _tallied(counts: Array, inside: Array) -> list[Tallied]:
+    return [(*row[:3], found[: row[3]].copy()) for row, found in zip(counts.tolist(), inside, strict=True)]
 
 
 def _least(cut: Cut | None) -> Array:

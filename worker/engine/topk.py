@@ -75,8 +75,7 @@ class _Values:
         backend = self.work.backend
         if self.quantity == backend.magnitudes:
             return list(backend.tally_changes(chunk, asked))
-        bits = self.quantity(chunk)
-        return [backend.tally(bits[row], low, high) for row, low, high in asked.tolist()]
+        return list(backend.tally(self.quantity(chunk), asked))
 
     def read(self, start: int, count: int) -> Array:
         """uint32 [rows, count]."""
@@ -178,9 +177,9 @@ def _set_brackets(values: _Values, questions: list[_Question]) -> None:
     pieces_wanted = min(max(_FEWEST, total // (128 * _PIECE)), _MOST)
     starts = {int(at) // values.unit * values.unit for at in np.linspace(0, total - size, pieces_wanted)}
     pieces = np.stack([values.read(start, size) for start in sorted(starts)], axis=1)
+    samples = {row: _Sample(pieces[row].ravel()) for row in {one.row for one in questions}}
     for one in questions:
-        piece = pieces[one.row]
-        sample, share = _Sample(piece.ravel()), one.wanted / total
+        piece, sample, share = pieces[one.row], samples[one.row], one.wanted / total
         middle = sample.from_top(min(max(1, round(share * piece.size)), piece.size))
         between = (piece > middle).mean(axis=1).std() / np.sqrt(len(piece))
         alone = np.sqrt(share * (1 - share) / piece.size)

@@ -1,7 +1,7 @@
 """The torch back end: the same operations as the CPU's kernels, on a GPU, or on the CPU where Numba is missing.
 
 Each engine thread has its own stream and its own pinned buffers, so that reading, transfers and arithmetic of
-different threads overlap. On a GPU the inputs of a tensor stay there between passes while there is room.
+different threads overlap.
 """
 
 from __future__ import annotations
@@ -15,61 +15,16 @@ import torch
 from torch import Tensor
 
 from app.recipe.findings import refuse
+from worker.engine import torch_pairs as pairs
 from worker.engine.backend import Tallied
-from worker.engine.dtypes import ITEMSIZE, PARENT_UNSOUND, RESULT_UNSOUND, SEGMENT, Array, keep_freed_memory
+from worker.engine.dtypes import BLOCK, ITEMSIZE, PARENT_UNSOUND, RESULT_UNSOUND, SEGMENT, Array, keep_freed_memory
 from worker.engine.masks import ByRank, Cut, Mask
 from worker.engine.sources import Source
+from worker.engine.torch_bench import TORCH_DTYPES, TorchBench
 from worker.engine.torch_masks import drop, held, kept_by_rank
-
-TORCH_DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "F64": torch.float64}
-
 
 _CPU_CHUNK = 1 << 17
 """Small enough for the cache. A GPU gets whole segments."""
-
-
-class TorchBench:
-    """Host memory of one thread, pinned for a GPU, and the thread's stream, which all benches of a thread share."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self._pin = device.type == "cuda"
-        if self._pin:
-            if torch.cuda.current_stream(device) == torch.cuda.default_stream(device):
-                torch.cuda.set_stream(torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
-        else:
-            torch.set_num_threads(1)
-        self._host = torch.empty(0, dtype=torch.uint8)
-        self.scratch: Array = np.empty(1 << 20, np.uint8)
-        self._kept: dict[int, list[Tensor]] = {}
-        self._kept_for: tuple[Source, ...] = ()
-
-    def host(self, size: int) -> Tensor:
-        """``size`` bytes of host memory, the same every time."""
-        if len(self._host) < size:
-            self._host = torch.empty(size, dtype=torch.uint8, pin_memory=self._pin)
-        return self._host[:size]
-
-    def read(self, sources: tuple[Source, ...], start: int, count: int) -> list[Tensor]:
-        """The inputs on the device, in their own dtypes."""
-        if self._kept_for is not sources:
-            self._kept, self._kept_for = {}, sources
-        if start in self._kept and len(self._kept[start][0]) == count:
-            return self._kept[start]
-        inputs = [self._read_one(source, start, count) for source in sources]
-        if self._pin and self._has_room(count):
-            self._kept[start] = inputs
-        return inputs
-
-    def _read_one(self, source: Source, start: int, count: int) -> Tensor:
-        host = self.host(count * source.itemsize)
-        source.read(host.numpy().data, start)
-        return torch.empty_like(host, device=self.device).copy_(host).view(TORCH_DTYPES[source.dtype])
-
-    def _has_room(self, count: int) -> bool:
-        """Room is left for this chunk's fp32 copies of several inputs and for what the operations need."""
-        free, total = torch.cuda.mem_get_info(self.device)
-        return bool(free > total // 4 + 256 * count)
 
 
 @dataclass(slots=True)
@@ -207,22 +162,21 @@ class TorchBackend:
     def magnitudes(self, chunk: TorchChunk) -> Tensor:
         return chunk.deltas().abs().view(torch.int32)
 
-    def bits(self, values: Array) -> Tensor:
-        return torch.from_numpy(values).to(self.device).view(torch.int32)
-
     def variances(self, chunk: TorchChunk) -> Tensor:
         return _variances(chunk).view(1, -1)
 
     def to_numpy(self, bits: Tensor) -> Array:
         return bits.cpu().numpy().view(np.uint32)
 
-    def tally(self, bits: Tensor, low: int, high: int) -> tuple[int, int, int, Array]:
+    def tally(self, bits: Tensor, questions: Array) -> list[Tallied]:
+        return [self._tally(bits[row], low, high) for row, low, high in questions.tolist()]
+
+    def _tally(self, bits: Tensor, low: int, high: int) -> Tallied:
         counts = torch.stack([(bits > high).sum(), (bits == high).sum(), (bits == low).sum()]).tolist()
         return (*counts, self.to_numpy(bits[(bits > low) & (bits < high)]))
 
     def tally_changes(self, chunk: TorchChunk, questions: Array) -> list[Tallied]:
-        rows = self.magnitudes(chunk)
-        return [self.tally(rows[row], low, high) for row, low, high in questions.tolist()]
+        return self.tally(self.magnitudes(chunk), questions)
 
     def histogram(self, bits: Tensor, low_bits: int, prefix: int | None) -> Array:
         upper = bits >> low_bits
@@ -237,8 +191,8 @@ class TorchBackend:
             kept = kept_by_rank(sizes.view(torch.int32), draws, k, chunk.start)
             sums[i, 0] += float(sizes.double().sum())
             sums[i, 1] += float((sizes.double() * kept).sum())
-            packed = np.packbits(kept.cpu().numpy(), bitorder="little")
-            bits[i, chunk.start // 8 :][: len(packed)] = packed
+            packed, first = np.packbits(kept.cpu().numpy(), bitorder="little"), chunk.start // 8
+            bits[i, first : first + len(packed)] = packed
 
     def energies(self, chunk: TorchChunk, cut: Cut | None, sums: Array) -> None:
         sums += _selected(chunk, cut).double().square().sum(dim=1).cpu().numpy()
@@ -268,6 +222,23 @@ class TorchBackend:
         for i, factor in enumerate(alone.astype(np.float32).tolist()):
             total += torch.where(changed[i], torch.where(changers == 1, factor, shared) * changes[i], 0.0)
         chunk.finish(total + chunk.inputs[0])
+
+    def nearswap(self, chunk: TorchChunk, t: float, taken: Array) -> None:
+        result, shares = pairs.nearswap(chunk.inputs, t)
+        taken[chunk.start // BLOCK :][: len(shares)] = shares
+        chunk.finish(result)
+
+    def importances(self, chunk: TorchChunk, width: int, divergences: Array) -> Tensor:
+        found, first = pairs.divergences(chunk.inputs, width), chunk.start // width
+        divergences[first : first + len(found)] = found.cpu().numpy()
+        return pairs.importances(chunk.inputs, found).view(torch.int32).view(1, -1)
+
+    def choose(self, chunk: TorchChunk, width: int, divergences: Array, limit: float, taken: Array) -> None:
+        first, rows = chunk.start // width, chunk.count // width
+        found = torch.from_numpy(divergences[first : first + rows]).to(self.device)
+        chosen = pairs.importances(chunk.inputs, found).double() >= limit
+        taken[first : first + rows] = chosen.view(-1, width).sum(dim=1).cpu().numpy()
+        chunk.finish(torch.where(chosen, chunk.inputs[1], chunk.inputs[0]))
 
     def floats(self, chunk: TorchChunk) -> Array:
         return torch.stack(chunk.inputs).cpu().numpy()

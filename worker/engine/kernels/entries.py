@@ -30,7 +30,13 @@ ENTRIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             *_RAW, *_MASKS, _FLOATS, _FLOATS, "int64", "int64", "int64", "float32", "int64", "int64", *_OUT,
             _TILES, _WIDE, _WORDS,
         ),
-        "philox.fill": (_BITS, "int64", _BITS, _BITS),
+        "pairs.choose": (
+            *_RAW, "int64", "int64", "float64[::1]", "float64", _LONGS, *_OUT, _TILES,
+        ),
+        "pairs.importances": (
+            *_RAW, "int64", "int64", "float64[::1]", _BITS, "float32[:,::1]", "float64[:,::1]", _LANES,
+        ),
+        "pairs.nearswap": (*_RAW, "float32", "int64", "float64[::1]", *_OUT, _TILES, _WIDE, _LANES),
         "ranks.draw_by_rank": (
             *_RAW, _LONGS, "uint32[:,::1]", "uint32[:,::1]", "int64", "int64", "int64",
             "uint8[:,::1]", "float64[:,::1]", _BITS, "uint8[::1]", "uint8[::1]", _BITS, _WORDS, "uint64[:,::1]", _WORDS,
@@ -39,7 +45,7 @@ ENTRIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "rows.narrow": (_FLOATS, *_OUT),
         "rows.widen": (*_RAW, "int64", "float32[:,::1]"),
         "select.magnitudes": (*_RAW, "int64", "uint32[:,::1]", _TILES),
-        "select.tally": (_BITS, "uint32", "uint32", _BITS, _LONGS),
+        "select.tally": ("uint32[:,::1]", "int64[:,::1]", "uint32[:,::1]", "int64[:,::1]"),
         "select.tally_changes": (
             *_RAW, "int64[:,::1]", "int64", "uint32[:,::1]", "int64[:,::1]", _TILES,
         ),

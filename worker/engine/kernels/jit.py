@@ -53,3 +53,20 @@ float_of = _bitcast(types.uint32, types.float32)
 
 bits_of = _bitcast(types.float32, types.uint32)
 """The bits of an fp32 value (inside kernels only)."""
+
+double_of = _bitcast(types.uint64, types.float64)
+"""The fp64 value with the given bits (inside kernels only)."""
+
+long_bits_of = _bitcast(types.float64, types.uint64)
+"""The bits of an fp64 value (inside kernels only)."""
+
+
+def _fused(_typing: Any, _a: Any, _b: Any, _c: Any) -> Any:
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.fma(*arguments)
+
+    return types.float64(types.float64, types.float64, types.float64), generate
+
+
+fused: Any = intrinsic(_fused)
+"""a · b + c in fp64, rounded once: the same bits on every processor, in one step on most (inside kernels only)."""

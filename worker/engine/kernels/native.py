@@ -29,7 +29,7 @@ from worker.engine.kernels.entries import ENTRIES, add_sources
 _HERE = Path(__file__).parent
 _UNUSED = ("NRT_MemInfo_call_dtor",)
 """What Numba's code refers to and kernels never reach: no array of theirs owns memory."""
-_SCALARS = {"int64": ("i64", "=q"), "uint32": ("i32", "=I4x"), "float32": ("float", "=f4x")}
+_SCALARS = {"int64": ("i64", "=q"), "float32": ("float", "=f4x"), "float64": ("double", "=d")}
 """Numbers that are not in arrays: LLVM's type, and how they fill 8 bytes."""
 _CALL = "call_kernel"
 _lock = Lock()

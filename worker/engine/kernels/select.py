@@ -56,21 +56,23 @@ def _tally(tile: Array, low: Any, high: Any, inside: Array, counts: Array) -> No
 
 
 @kernel
-def tally(bits: Array, low: Any, high: Any, inside: Array, counts: Array) -> None:
-    """Adds to ``counts`` int64 [4] how many are > high, = high, = low, and strictly between; those go to ``inside``.
+def tally(rows: Array, questions: Array, inside: Array, counts: Array) -> None:
+    """Answers several ``questions`` int64 [q, 3] about ``rows`` uint32 [n, count]: row, low, high; low ≤ high.
 
-    ``bits`` and ``inside`` uint32 [count] and [≥ count + 16]. ``low`` < ``high``, or both the same.
+    Adds to ``counts`` int64 [q, 4] how many are > high, = high, = low, and strictly between; those go to ``inside``
+    uint32 [q, ≥ count + 16].
     """
-    for begin in range(0, bits.shape[0], TILE):
-        _tally(bits[begin : begin + TILE], low, high, inside, counts)
+    for begin in range(0, rows.shape[1], TILE):
+        for q in range(questions.shape[0]):
+            tile = rows[questions[q, 0], begin : begin + TILE]
+            _tally(tile, u32(questions[q, 1]), u32(questions[q, 2]), inside[q], counts[q])
 
 
 @kernel
 def tally_changes(
     raw: Array, codes: Array, questions: Array, count: int, inside: Array, counts: Array, tiles: Array
 ) -> int:
-    """The same of |xᵢ − x₀| for several ``questions`` int64 [q, 3]: parent (0 is the first after the base), low, high;
-    into ``inside`` uint32 [q, ≥ count + 16] and ``counts`` int64 [q, 4]."""
+    """The same of |xᵢ − x₀|; row 0 is that of the first parent after the base."""
     base, tile = tiles[0], tiles[1]
     largest = u32(0)
     for begin in range(0, count, TILE):
