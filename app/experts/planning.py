@@ -12,17 +12,16 @@ from app.experts.config import mixture_config
 from app.experts.dense import EMBEDDING, HEAD, LAYER, NORM, Dense
 from app.experts.targets import PROJECTIONS, Target
 from app.experts.wanted import Expert, WantedMixture, write_mixture
-from app.planning.carried import carried_files
+from app.planning.carried import carried_files, where_it_lies
 from app.planning.config_edit import told
 from app.planning.facts import TORCH_TO_SAFETENSORS, ModelFacts, TensorFacts
 from app.planning.header import write_header
 from app.planning.parents import Parents
 from app.planning.pinning import published_names
-from app.planning.plan import NO_VALUES, Carry, Input, Plan, PreparedTensor, Step
-from app.planning.shards import lay_out, write_index
+from app.planning.plan import NO_VALUES, Input, Plan, PreparedTensor, Step
+from app.planning.shards import SHARD_BYTES, lay_out, write_index
 from app.recipe.schema import ModelRef, Recipe, Source
 
-SHARD_BYTES = 5_000_000_000
 RECIPE_FILE = "mergekit_moe_config.yml"
 ROUTERS = ".routers-"
 """How the names of files with routers begin, in the folder of the unfinished result."""
@@ -59,7 +58,7 @@ def plan_mixture(
     texts = {**carried.texts, "config.json": config, RECIPE_FILE: text, **write_index(shards)}
     corrected = told(repaired.changes)
     findings = (*([corrected] if corrected else []), *repaired.findings, *carried.findings)
-    carries = tuple(_where_it_lies(one, parents) for one in carried.carries)
+    carries = tuple(where_it_lies(one, parents) for one in carried.carries)
     return Plan(
         recipe, parents.with_adapters, shards, carries, MappingProxyType(texts), wanted.seed, findings,
         adapters=parents.adapters, recipe_file=RECIPE_FILE,
@@ -152,9 +151,3 @@ class _Maker:
         method = "copy" if tensor.plain and tensor.dtype == self._dtype and not scaled else "passthrough"
         values = MappingProxyType({"scale": float(scale)}) if scaled and scale is not None else NO_VALUES
         return Step(name, self._dtype, tensor.shape, method, (Input(parent, tensor, values),), layer=layer)
-
-
-def _where_it_lies(carry: Carry, parents: Parents) -> Carry:
-    """A file of a parent with an adapter may be the adapter's."""
-    lies_there = any(file.name == carry.file and file.of_adapter for file in parents.facts[carry.parent].files)
-    return replace(carry, parent=parents.adapters[carry.parent]) if lies_there else carry

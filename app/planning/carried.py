@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from app.planning.chat_templates import CHAT_TEMPLATE, chosen_template
 from app.planning.config_repair import clean_tokenizer_config
 from app.planning.facts import ModelFacts
 from app.planning.join_vocabularies import Joined, NewTokenizer
-from app.planning.parents import DEEPEST
+from app.planning.parents import DEEPEST, Parents
 from app.planning.plan import Carry
 from app.planning.pooling import pooling
 from app.planning.strict_json import BadJson, depth, load_object
@@ -92,6 +92,12 @@ def licences(donor: int, parents: Sequence[ModelFacts]) -> Carried:
     """What comes along with weights that have no config."""
     names = sorted(file.name for file in parents[donor].files if LICENCE_FILE.fullmatch(file.name))
     return Carried(tuple(Carry(donor, name) for name in names), {})
+
+
+def where_it_lies(carry: Carry, parents: Parents) -> Carry:
+    """A file of a parent with an adapter may be the adapter's."""
+    lies_there = any(file.name == carry.file and file.of_adapter for file in parents.facts[carry.parent].files)
+    return replace(carry, parent=parents.adapters[carry.parent]) if lies_there else carry
 
 
 def _wanted(donor: int, owner: int, parents: Sequence[ModelFacts]) -> list[tuple[int, str]]:

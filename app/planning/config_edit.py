@@ -26,7 +26,7 @@ class Change:
     def __str__(self) -> str:
         if self.after is None:
             return f"{self.key} left out"
-        if isinstance(self.before, list) and isinstance(self.after, list):
+        if isinstance(self.before, list) and isinstance(self.after, list) and len(self.before) != len(self.after):
             return f"{self.key} with {len(self.after)} entries instead of {len(self.before)}"
         before = "not set" if self.before is None else _shown(self.before)
         return f"{self.key} {before} → {_shown(self.after)}"

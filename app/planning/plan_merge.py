@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from types import MappingProxyType
 
+from app.planning.carried import where_it_lies
 from app.planning.document import plan_document
 from app.planning.facts import ModelFacts
 from app.planning.parents import Parents
 from app.planning.pinning import pin
-from app.planning.plan import Carry, Plan, Shard
-from app.planning.shards import lay_out, lay_out_like, write_index
+from app.planning.plan import RECIPE_FILE, Plan, Shard
+from app.planning.shards import SHARD_BYTES, lay_out, lay_out_like, write_index
 from app.planning.stages import Fused, Stages
 from app.recipe.catalogue import METHODS
 from app.recipe.documents import naming, used_stages
 from app.recipe.schema import ModelRef, Recipe
 from app.recipe.writing import write_recipe
-
-SHARD_BYTES = 5_000_000_000
-RECIPE_FILE = "mergekit_config.yml"
 
 
 def make_plan(
@@ -44,7 +41,7 @@ def make_plan(
     shards, index = _files(last, parents.facts[last.donor], shard_bytes, {"format": "pt", "weightloom": text})
     texts = MappingProxyType({**last.beside.texts, RECIPE_FILE: text, **index})
     everyone, adapters = parents.with_adapters, parents.adapters
-    carries = tuple(_where_it_lies(one, parents) for one in last.beside.carries)
+    carries = tuple(where_it_lies(one, parents) for one in last.beside.carries)
     return Plan(recipe, everyone, shards, carries, texts, chosen, last.findings, last.alignments, adapters)
 
 
@@ -58,12 +55,6 @@ def _files(
         return shards, write_index(shards)
     shards = lay_out_like(last.steps, donor, metadata)
     return shards, write_index(shards, donor.own_names.index) if donor.own_names.index else {}
-
-
-def _where_it_lies(carry: Carry, parents: Parents) -> Carry:
-    """A file of a parent with an adapter may be the adapter's."""
-    lies_there = any(file.name == carry.file and file.of_adapter for file in parents.facts[carry.parent].files)
-    return replace(carry, parent=parents.adapters[carry.parent]) if lies_there else carry
 
 
 def _seed(recipe: Recipe, seed: int | None) -> int:

@@ -11,6 +11,8 @@ from app.planning.header import write_header
 from app.planning.index import INDEX_FILE
 from app.planning.plan import Shard, Step
 
+SHARD_BYTES = 5_000_000_000
+"""Of one file of weights, at most."""
 _ENTRY = 100
 """Upper bound in bytes of a header entry beside name and shape."""
 
