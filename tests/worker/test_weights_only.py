@@ -16,8 +16,10 @@ from app.storage.local import read_manifest
 from tests.engine import oracle
 from tests.engine.plans import METHODS_WITH_BASE
 from tests.support.checkpoints import read_tensors
+from tests.support.hub import StandInHub
 from tests.support.raw_weights import Tensors, unet, vocoder, write
 from tests.support.tiny_models import make_tiny
+from tests.worker.far import Bench
 from tests.worker.quiet import local, merged, plan_of
 from tests.worker.test_cli import weightloom
 
@@ -155,6 +157,26 @@ def test_a_result_is_a_parent_again(raw: Path, tmp_path: Path) -> None:
     plan = plan_of(local(tmp_path), "{merge_method: passthrough, models: [{model: 'local:models/out'}]}")
     assert {step.name for step in plan.steps()} == set(vocoder(1))
     assert [shard.file for shard in plan.shards] == ["voice.safetensors"]
+
+
+def test_from_the_hub_stored_or_in_parts(tmp_path: Path) -> None:
+    (tmp_path / "hub").mkdir()
+    with StandInHub(tmp_path / "hub") as hub:
+        for seed, name in ((1, "day"), (2, "night")):
+            for file, tensors in (("unet", unet(seed)), ("voice", vocoder(seed))):
+                write(hub.repos.root / "org" / name / f"{file}.safetensors", tensors)
+            (hub.repos.root / "org" / name / "old.ckpt").write_bytes(b"never fetched")
+        bench = Bench(hub, tmp_path)
+        recipe = of_two("linear", "day", "night", weight=1).replace("local:models", "org")
+        streamed = bench.merge(recipe, stream=True, name="streamed")
+        assert bench.stored() == []
+        stored = bench.merge(recipe, stream=False, name="stored")
+        assert stored == streamed
+        assert not hub.requests("old.ckpt")
+        bench.library.close()
+    for file, first, second in (("unet", unet(1), unet(2)), ("voice", vocoder(1), vocoder(2))):
+        for name, found in load_file(tmp_path / "stored" / f"{file}.safetensors").items():
+            np.testing.assert_allclose(found, (first[name].astype(np.float64) + second[name]) / 2, rtol=1e-6, atol=1e-7)
 
 
 def test_on_the_command_line(raw: Path, tmp_path: Path) -> None:
