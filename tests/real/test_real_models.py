@@ -10,7 +10,7 @@ import json
 
 import pytest
 
-from tests.support.asking import answer, keep, load, perplexities, tokenizer_of
+from tests.support.asking import answer, load, measure, tokenizer_of
 from tests.support.checkpoints import read_dtypes, read_tensors
 from tests.support.real_models import RealModels, prepare
 
@@ -29,9 +29,7 @@ def base(models: RealModels):
 
 @pytest.fixture(scope="module")
 def measured(models: RealModels) -> dict[str, dict[str, float]]:
-    found = {name: perplexities(getattr(models, name)) for name in ("base", "python", "scripture")}
-    keep(models, found)
-    return found
+    return measure(models)
 
 
 def test_preparing_twice_gives_the_same_folders(models: RealModels):

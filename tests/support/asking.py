@@ -8,6 +8,8 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from tests.support.real_models import ADAPTERS, RealModels
 
 WINDOWS = 4
@@ -21,17 +23,25 @@ def perplexities(folder: Path) -> dict[str, float]:
     return {kind: perplexity(model, text, WINDOWS) for kind, text in texts.items()}
 
 
-def keep(models: RealModels, found: dict[str, dict[str, float]]) -> None:
-    """Leaves what was measured beside the models, so that it is measured once: it takes half a minute."""
-    _kept(models).write_text(json.dumps(found), encoding="utf-8")
+def measure(models: RealModels) -> dict[str, dict[str, float]]:
+    """``perplexities`` of the three models, by name. It is left beside the models: it takes half a minute."""
+    with _alone(models):
+        found = {name: perplexities(getattr(models, name)) for name in ("base", "python", "scripture")}
+        _kept(models).write_text(json.dumps(found), encoding="utf-8")
+    return found
 
 
 def known(models: RealModels) -> dict[str, dict[str, float]]:
-    """``perplexities`` of the three models, by name; measured when nothing was kept."""
-    if not _kept(models).exists():
-        keep(models, {name: perplexities(getattr(models, name)) for name in ("base", "python", "scripture")})
+    """What was measured once, by this process or another; one that measures now is waited for."""
+    with _alone(models):
+        if not _kept(models).exists():
+            measure(models)
     found: dict[str, dict[str, float]] = json.loads(_kept(models).read_text(encoding="utf-8"))
     return found
+
+
+def _alone(models: RealModels) -> FileLock:
+    return FileLock(_kept(models).with_suffix(".lock"), is_singleton=True)  # known holds it while it measures
 
 
 def _kept(models: RealModels) -> Path:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 
 import gguf
 import numpy as np
+from filelock import FileLock
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from tests.support.checkpoints import read_tensors, write_json, write_weights
@@ -56,17 +56,14 @@ def prepare(folder: Path = CACHE) -> RealModels:
     """The three models under ``folder``, made when they are not there yet (about 20 s and 800 MB).
 
     The subfolder is named by the content of everything that goes in, this module included, and appears whole or not
-    at all, so several test processes may ask at once.
+    at all. Several test processes may ask at once: one makes them, the others wait.
     """
     source = gguf_file()
     home = folder / _content_key(source)
-    if not home.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(dir=folder))
-        _write_base(source, work / "base")
-        for name in ("python", "scripture"):
-            _bake(work / "base", ADAPTERS / name, work / name)
-        _publish(work, home)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "making.lock"):
+        if not home.exists():
+            _make(source, home)
     return RealModels(home / "base", home / "python", home / "scripture")
 
 
@@ -86,13 +83,12 @@ def _content_key(source: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _publish(work: Path, home: Path) -> None:
-    try:
-        os.rename(work, home)  # noqa: PTH104 (Path.replace means the same; rename fails on a filled target)
-    except OSError:
-        shutil.rmtree(work)
-        if not home.exists():
-            raise
+def _make(source: Path, home: Path) -> None:
+    work = Path(tempfile.mkdtemp(dir=home.parent))
+    _write_base(source, work / "base")
+    for name in ("python", "scripture"):
+        _bake(work / "base", ADAPTERS / name, work / name)
+    work.rename(home)
 
 
 def _write_base(source: Path, folder: Path) -> None:

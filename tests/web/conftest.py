@@ -15,6 +15,7 @@ from app.db import Sessions, make_engine, migrate, sessions
 from app.jobs.store import Store
 from app.main import create_app
 from app.settings import Settings
+from app.web.security import allowed_hosts
 from tests.support.hub import StandInHub
 from tests.support.hub_state import User
 from tests.support.redis import RedisServer
@@ -80,9 +81,24 @@ def store(database: Sessions) -> Store:
     return Store(database)
 
 
+_APPLICATIONS: dict[tuple[str, ...], FastAPI] = {}
+"""By what they are for, and the names they answer to."""
+
+
+def _application(purpose: str, settings: Settings) -> FastAPI:
+    """One for all tests of a process, as a server has one: with the first requests it makes its routes and templates
+    ready, which takes longer than most tests. What it keeps in memory is forgotten."""
+    key = (purpose, *sorted(allowed_hosts(settings)))
+    if key not in _APPLICATIONS:
+        _APPLICATIONS[key] = create_app(settings)
+    app = _APPLICATIONS[key]
+    app.state.settings, app.state.job_memory = settings, None
+    return app
+
+
 @pytest.fixture
 def app(settings: Settings) -> FastAPI:
-    return create_app(settings)
+    return _application("alone", settings)
 
 
 def browser(app: FastAPI) -> TestClient:
@@ -119,5 +135,5 @@ def with_hub(with_redis: Settings, hub: StandInHub, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def online(with_hub: Settings) -> Iterator[TestClient]:
-    with browser(create_app(with_hub)) as client:
+    with browser(_application("online", with_hub)) as client:
         yield client
