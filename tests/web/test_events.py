@@ -126,7 +126,7 @@ def test_a_last_event_id_of_any_text_is_harmless(after: int, text: str) -> None:
 @pytest.mark.parametrize("query", ["after=-1", f"after={2**63}", "after=x", "after=1e3"])
 def test_after_must_be_a_line(client: TestClient, job: Job, query: str) -> None:
     answer = client.get(f"/api/jobs/{job.id}/events?{query}")
-    assert (answer.status_code, answer.json()["findings"][0]["where"]) == (422, "query.after")
+    assert (answer.status_code, answer.json()["findings"][0]["where"]) == (422, "address: after")
 
 
 @pytest.mark.parametrize("job_id", ["nothing", "0" * 32, "0" * 5000, "%00" * 32])
