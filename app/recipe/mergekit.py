@@ -29,6 +29,9 @@ def for_mergekit(recipe: Recipe) -> tuple[Recipe, tuple[Finding, ...]]:
     if any(document.head_curve == "last" for document in recipe.documents):
         text = "mergekit gives final norm and head the first value of every curve."
         findings.append(Finding("warning", "left-out", "head_curve", text, "Give them rules of their own."))
+    if any(ref.name.endswith(".safetensors") for ref in recipe.parents()):
+        fix = "Call mergekit-pytorch, which merges files of weights; it has no slices."
+        findings.append(Finding("info", "weights-only", "", "mergekit-yaml reads models with a config only.", fix))
     if recipe.stages:
         fix = "Call mergekit-multi; it writes every document's result to a folder."
         findings.append(Finding("info", "several-documents", "", "mergekit-yaml reads one document only.", fix))

@@ -162,6 +162,12 @@ def test_documents_and_modules_of_weights_only() -> None:
     assert {step.method for step in made.steps() if step.name.startswith("net.")} == {"copy"}
 
 
+def test_a_tokenizer_that_lies_beside_them_is_not_spoken_of() -> None:
+    models = [raw(ref, llama_shapes(), extra=("tokenizer.json",)) for ref in ("o/a", "o/b")]
+    assert not [one.code for one in check(recipe(LINEAR), family(*models)) if "tokenizer" in one.code]
+    assert not plan(LINEAR, *models).carries
+
+
 def test_factors_of_adapters_are_told_from_weights() -> None:
     lora = {"unet.to_q.lora_up.weight": (8, 2), "unet.to_q.lora_down.weight": (2, 8)}
     made = plan(LINEAR, raw("o/a", lora), raw("o/b", lora))

@@ -102,3 +102,10 @@ def test_what_has_no_words_is_refused(text: str) -> None:
 def test_other_recipes_stay_as_they_are() -> None:
     recipe = read("merge_method: linear\nmodels: [{model: o/a, parameters: {weight: 1}}]\n")
     assert for_mergekit(recipe) == (recipe, ())
+
+
+def test_files_of_weights_have_a_command_of_their_own() -> None:
+    recipe = read("merge_method: passthrough\nmodels: [{model: ./nets/day.safetensors}]\n")
+    made, (finding,) = for_mergekit(recipe)
+    assert made == recipe
+    assert "mergekit-pytorch" in finding.fix
