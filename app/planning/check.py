@@ -121,8 +121,8 @@ def _tokenizers(recipe: Recipe, models: Models, facts: Mapping[ModelRef, ModelFa
 
 
 def _vocabularies(recipe: Recipe, models: Models) -> Iterator[Finding]:
-    """Vocabularies and chat templates; nothing where the plan joins vocabularies, or refuses for the number of rows, and
-    nothing of models without a config, whose rows stand for tokens that nobody knows."""
+    """Vocabularies and chat templates; nothing where the plan joins vocabularies, or refuses for the number of rows,
+    and nothing of models without a config, whose rows stand for tokens that nobody knows."""
     models = {name: facts for name, facts in models.items() if facts.config}
     if recipe.tokenizer is not None or len(models) < 2:
         return
