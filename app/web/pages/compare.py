@@ -12,7 +12,7 @@ from app.jobs.models import Job
 from app.recipe.findings import Refused
 from app.web.comparing import ComparisonJob, finished, submit_comparison, suggestions
 from app.web.dependencies import JobsDep, LibraryDep, ServicesDep, TemplatesDep
-from app.web.pages.compare_form import CompareForm, costs, from_models, from_posted, from_recipe
+from app.web.pages.compare_form import CompareForm, Cost, costs, from_models, from_posted, from_recipe
 from app.web.pages.comparison_view import comparison_page
 from app.web.pages.draft import from_form
 from app.web.pages.jobs import memory_of, page_of
@@ -35,8 +35,11 @@ def form(request: Request, templates: TemplatesDep, jobs: JobsDep, model: Models
 
 @router.post("")
 def act(request: Request, templates: TemplatesDep, services: ServicesDep, jobs: JobsDep, fields: FieldsDep) -> Response:
-    """What a button of the form says: add or remove a model, or compare."""
+    """What a button of the form says: add or remove a model, tell what it costs, or compare."""
     asked = from_posted(fields)
+    if fields.get("action") == "cost" and not asked.problems:
+        told = costs(asked, services.library, jobs.rates().download_rate)
+        return _form(request, templates, jobs, asked, cost=told)
     if fields.get("action") != "compare" or asked.problems:
         return _form(request, templates, jobs, asked)
     try:
@@ -95,8 +98,13 @@ def _progress(request: Request, services: Services, job: Job) -> object:
 
 
 def _form(
-    request: Request, templates: TemplatesDep, jobs: JobsDep, asked: CompareForm, status_code: int = 200
+    request: Request,
+    templates: TemplatesDep,
+    jobs: JobsDep,
+    asked: CompareForm,
+    status_code: int = 200,
+    cost: Cost | None = None,
 ) -> HTMLResponse:
     code = status_code if status_code != 200 or not asked.problems else 422
     workers = workers_pill(jobs)
-    return templates.page(request, "pages/compare.html", status_code=code, form=asked, workers=workers)
+    return templates.page(request, "pages/compare.html", status_code=code, form=asked, cost=cost, workers=workers)

@@ -88,11 +88,15 @@ def progress(request: Request, templates: TemplatesDep, services: ServicesDep, j
 
 @router.get("/jobs/{job_id}/loom")
 def loom(request: Request, templates: TemplatesDep, services: ServicesDep, job: JobDep) -> HTMLResponse:
-    """The loom, asked for when the rest of the page is there: the first time its models' headers are read."""
+    """The loom, asked for when the rest of the page is there: the first time its models' headers are read. With all of
+    the page where no script runs."""
     memory = memory_of(request.app)
     made = memory.loom(job, services.library, services.artifacts) if job.kind == "merge" else None
     view = page_of(services, memory, job)
-    return templates.partial(request, "partials/_job_loom.html", view=view, loom=made, cover=_cover(job, made))
+    return templates.answer(
+        request, "pages/job.html", "partials/_job_loom.html", view=view, lines=_lines(request, view), loom=made,
+        cover=_cover(job, made), workers=workers_pill(services.jobs),
+    )  # fmt: skip
 
 
 @router.get("/jobs/{job_id}/outcome")

@@ -57,6 +57,10 @@ def test_choosing_models_and_comparing_them(online: TestClient, store: Store) ->
     cost = one(page, "div", id="cost").attributes["hx-get"]
     told = online.get(unescape(cost)).text
     assert "a sample reads" in told
+    without_script = press(online, page, action="cost", recipe=TIES, top="10 %")
+    assert "a sample reads" in without_script
+    assert names(without_script) == names(page)
+    assert (form_of(without_script, "compare")["recipe"], form_of(without_script, "compare")["top"]) == (TIES, "10 %")
     answer = online.post("/compare", data=form_of(page, "compare") | {"action": "compare", "top": "10 %"})
     assert answer.status_code == 303
     job = store.get(answer.headers["location"].removeprefix("/compare/"))

@@ -14,6 +14,7 @@ from app.preflight import preflight
 from app.settings import Settings
 from tests.web.artifacts import keep_files
 from tests.web.pages.html import elements, one
+from tests.web.pages.test_build import LIVE
 
 SLERP = """\
 merge_method: slerp
@@ -77,11 +78,11 @@ def test_cells_show_what_really_went_in(
 ) -> None:
     job = submitted(store, SLERP)
     place = f"/jobs/{job.id}"
-    before = online.get(f"{place}/loom").text
+    before = online.get(f"{place}/loom", headers=LIVE).text
     assert "They are drawn here when the merge is done." in before
     assert table(before)["0"] == ["A 50, B 50 %"] * 8
     finished(database, with_hub, job, {"coefficients.json": found(online, SLERP, 0.9, 0.3)})
-    page = online.get(f"{place}/loom").text
+    page = online.get(f"{place}/loom", headers=LIVE).text
     assert table(page)["0"] == ["A 0.90, B 0.30, 43°"] * 8
     assert table(page)["3"] == ["A 0.30, B 0.90, 9.0°"] * 8
     assert table(page)["embed"] == ["A 0.90, B 0.30, 43°"]
@@ -95,13 +96,22 @@ def test_cells_show_what_really_went_in(
     assert online.get(link.attributes["href"]).json()["format"] == 1
 
 
+def test_without_a_script_the_loom_comes_with_the_page(online: TestClient, store: Store) -> None:
+    place = f"/jobs/{submitted(store, SLERP).id}"
+    assert f'<a href="{place}/loom">Show the loom</a>' in online.get(place).text
+    page = online.get(f"{place}/loom").text
+    assert one(page, "h2", id="loom-label")
+    assert table(page)["0"] == ["A 50, B 50 %"] * 8
+    assert "hx-get" not in one(page, "div", id="loom").attributes
+
+
 def test_changes_from_a_base_and_a_negative_coefficient(
     online: TestClient, with_hub: Settings, store: Store, database: Sessions
 ) -> None:
     job = submitted(store, STOCK)
-    assert "drawn here when the merge is done" in online.get(f"/jobs/{job.id}/loom").text
+    assert "drawn here when the merge is done" in online.get(f"/jobs/{job.id}/loom", headers=LIVE).text
     finished(database, with_hub, job, {"coefficients.json": found(online, STOCK, 1.02, -0.016, -0.001)})
-    page = online.get(f"/jobs/{job.id}/loom").text
+    page = online.get(f"/jobs/{job.id}/loom", headers=LIVE).text
     assert table(page)["1"] == ["base 1.02, A −0.02, B 0.00, 43°"] * 8
     assert "The parents’ changes from the base are" in page
 
@@ -112,7 +122,7 @@ def test_methods_that_choose_weight_by_weight_have_shares(
     recipe = STOCK.replace("model_stock", "sce")
     job = submitted(store, recipe)
     finished(database, with_hub, job, {"coefficients.json": found(online, recipe, 0.6, 0.3, 0.1, angle=None)})
-    page = online.get(f"/jobs/{job.id}/loom").text
+    page = online.get(f"/jobs/{job.id}/loom", headers=LIVE).text
     assert table(page)["1"] == ["base 60, A 30, B 10 %"] * 8
 
 
@@ -122,7 +132,7 @@ def test_without_a_readable_file_the_recipe_is_drawn(
 ) -> None:
     job = submitted(store, STOCK)
     finished(database, with_hub, job, {"x": b""} if content is None else {"coefficients.json": content})
-    page = online.get(f"/jobs/{job.id}/loom").text
+    page = online.get(f"/jobs/{job.id}/loom", headers=LIVE).text
     assert "so the parents are drawn as equal" in page
     assert "coefficients.json" not in page
     assert table(page)["1"] == ["base 33, A 33, B 33 %"] * 8
@@ -130,5 +140,5 @@ def test_without_a_readable_file_the_recipe_is_drawn(
 
 def test_a_method_that_never_tells_says_so(online: TestClient, store: Store) -> None:
     job = submitted(store, STOCK.replace("model_stock", "ram"))
-    page = online.get(f"/jobs/{job.id}/loom").text
+    page = online.get(f"/jobs/{job.id}/loom", headers=LIVE).text
     assert "RAM decides by the weights themselves, so the parents are drawn as equal." in page
