@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from app.recipe.findings import refuse
 from worker.engine import topk
 from worker.engine.masks import Cut
 from worker.engine.methods.parameters import number
@@ -25,6 +26,11 @@ def sce(work: Work) -> None:
     parts = work.sweep(lambda: np.zeros(count), lambda chunk, sums: backend.energies(chunk, cut, sums))
     energy = np.sum(parts, axis=0) / work.elements if parts else np.zeros(count)
     total = energy.sum()
+    if not np.isfinite(total):
+        text = f"The changes in {work.step.name} are too large for their squares to be added up."
+        raise refuse(
+            "not-finite", work.step.name, text, "Leave out the parent with such weights, or use another method."
+        )
     shares = energy / total if total > 0 else np.full(count, 1.0 / count)
     work.mixture = lambda: mixed(work.step, shares * changing, by="weight")
     work.write(lambda chunk: backend.agree(chunk, cut, shares))

@@ -82,11 +82,26 @@ def model_stock(work: Work) -> None:
 
 
 def inner_products(work: Work, deltas: bool) -> Array:
-    """fp64 [n, n] of all inputs, or with ``deltas`` of the changes from the base."""
+    """fp64 [n, n] of all inputs, or with ``deltas`` of the changes from the base. Products are taken in fp32, and once
+    more in fp64 where they are too large for that."""
     count = len(work.sources) - deltas
-    parts = work.sweep(lambda: np.zeros((count, count)), lambda chunk, sums: work.backend.gram(chunk, sums, deltas))
-    upper = np.sum(parts, axis=0) if parts else np.zeros((count, count))
+
+    def swept(look: Callable[[Any, Array], None]) -> Array:
+        parts = work.sweep(lambda: np.zeros((count, count)), look)
+        return np.sum(parts, axis=0) if parts else np.zeros((count, count))
+
+    upper = swept(lambda chunk, sums: work.backend.gram(chunk, sums, deltas))
+    if not np.isfinite(upper).all():
+        upper = swept(lambda chunk, sums: _add_in_double(work.backend.floats(chunk), sums, deltas))
     return upper + np.triu(upper, 1).T
+
+
+def _add_in_double(values: Array, sums: Array, deltas: bool) -> None:
+    """Adds the inner products above the diagonal and on it, block by block, so that chunks do not matter."""
+    for start in range(0, values.shape[1], BLOCK):
+        block = values[:, start : start + BLOCK].astype(np.float64)
+        block = block[1:] - block[0] if deltas else block
+        sums += np.triu((block[:, None] * block[None]).sum(axis=2))
 
 
 def turn(work: Work, formula: Formula) -> None:
