@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 from urllib.parse import urlencode
@@ -16,14 +15,12 @@ from app.planning.layers import module_of
 from app.planning.ledger import listed
 from app.preadapt import Premerge, premerge
 from app.recipe.findings import Finding, Refused
+from app.web.pages.form_desk import LONGEST, Pairs
 from app.web.pages.pictures.threads import thread
 from app.web.pages.typed import typed_number, typed_reference, typed_whole
 
-Pairs = Sequence[tuple[str, str]]
-"""The names and values of a form or an address, in order."""
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 DIVIDE = {"": None, "yes": True, "no": False}
-LONGEST = 600
 _USUAL = {"method": "svd", "density": f"{DENSITY:g}", "factor": "1", "seed": "0", "dtype": DTYPES[0]}
 
 

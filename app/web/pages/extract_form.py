@@ -12,7 +12,7 @@ from app.adapting.wanted import DTYPES, WantedExtract, read_extract
 from app.library.facts import Library
 from app.preadapt import Preextract, preextract
 from app.recipe.findings import Finding, Refused
-from app.web.pages.adapters_form import LONGEST, Pairs
+from app.web.pages.form_desk import LONGEST, Pairs
 from app.web.pages.typed import typed_number, typed_reference, typed_whole
 
 _FIELDS = ("tuned", "base", "rank", "max_error", "modules", "whole", "seed", "dtype")
