@@ -38,9 +38,10 @@ def under_one_name(recipe: Recipe, facts: Mapping[ModelRef, ModelFacts]) -> Mapp
 
 def called_as(frame: ModelFacts, other: ModelFacts) -> ModelFacts:
     """``other`` under the names of ``frame``, with a remark; unchanged where that does not bring the two together."""
-    if other is frame or other.tensors.keys() <= frame.tensors.keys():
+    strange = {own: _leaf(frame.tensors, own) for own in other.tensors if own not in frame.tensors}
+    if len(strange) * 2 < len(other.tensors) and all(own == name for own, name in strange.items()):
         return other
-    names = _by_leaf(frame, other)
+    names = {own: strange.get(own, own) for own in other.tensors}
     if not _meet(frame, other, names):
         names = dict(_by_parts(frame, other))
     if not _meet(frame, other, names) or len(set(names.values())) < len(names):
@@ -66,12 +67,8 @@ def _fits(one: TensorFacts, other: TensorFacts | None) -> bool:
     return other is not None and len(one.shape) == len(other.shape) and one.shape[1:] == other.shape[1:]
 
 
-def _by_leaf(frame: ModelFacts, other: ModelFacts) -> dict[str, str]:
-    """The model's own names, gamma and beta as the frame has them."""
-    return {own: _leaf(frame.tensors, own) for own in other.tensors}
-
-
 def _leaf(known: Container[str], name: str) -> str:
+    """The name with gamma and beta as the others have them."""
     if name in known:
         return name
     module, _, leaf = name.rpartition(".")
@@ -90,6 +87,7 @@ def _by_parts(frame: ModelFacts, other: ModelFacts) -> Iterator[tuple[str, str]]
 
 def _in_part(mine: Part, theirs: Part, known: Container[str]) -> Iterator[tuple[str, str]]:
     places = {mine.local(name): name for name in mine.names}
+    here = frozenset(mine.names)
     beside = {local.split(".")[0]: name.removesuffix(local.lstrip("^")) for local, name in places.items()}
     for own in theirs.names:
         local = theirs.local(own)
@@ -97,5 +95,5 @@ def _in_part(mine: Part, theirs: Part, known: Container[str]) -> Iterator[tuple[
         if name is None:  # what the frame lacks goes where its neighbours are
             before = beside.get(local.split(".")[0])
             name = own if before is None else before + local.lstrip("^")
-        if name == own or name in places.values() or name not in known:
+        if name == own or name in here or name not in known:
             yield own, name

@@ -230,3 +230,10 @@ def test_a_rule_behind_one_that_is_as_broad_is_told(rules: list[str], idle: list
     remarks = check(recipe(LINEAR.replace("{weight: 1}", f"{{weight: [{setting}]}}")), family(*pair()))
     told = [one.text for one in remarks if one.code == "rule-never-counts"]
     assert len(told) == len(idle) and all(text.startswith(start) for text, start in zip(told, idle, strict=True))
+
+
+def test_a_rule_for_the_head_is_no_mistake_where_it_is_the_embedding():
+    setting = "{weight: [{filter: lm_head, value: 0}, {value: 1}]}"
+    tied = (facts(name, llama_shapes(head=False)) for name in ("o/a", "o/b"))
+    remarks = check(recipe(LINEAR.replace("{weight: 1}", setting)), family(*tied))
+    assert "filter-matches-nothing" not in {one.code for one in remarks}
