@@ -19,6 +19,7 @@ from app.recipe.catalogue import Method
 from app.recipe.findings import Finding
 
 COPY = "copy"
+_BYTES = ("I8", "U8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,12 @@ class StepMaker:
             fix = "Use parents that store it alike."
             self.ledger.note(Finding("error", "dtype-mismatch", "", text, fix), wanted.name, wanted.alike)
             return None
-        if len(parts) > 1:
+        tensor = parts[0].tensor
+        if len(parts) > 1 and tensor.dtype in _BYTES and len(tensor.shape) > 1 and tensor.shape[0] > 1:
+            text = f"{TENSORS}: {tensor.dtype}, as quantised weights are stored; not merged but taken from {who}."
+            fix = "If these are weights, use the version of the models in BF16, F16 or F32."
+            self.ledger.note(Finding("warning", "bytes-not-merged", who, text, fix), wanted.name, wanted.alike)
+        elif len(parts) > 1:
             text = f"{TENSORS}: no weights but fixed numbers, taken from {who}."
             self.ledger.note(Finding("info", "not-merged", who, text), wanted.name, wanted.alike)
         return self._single(wanted, parts[0])

@@ -506,6 +506,17 @@ def test_fixed_numbers_are_taken_over_when_all_agree_in_form():
 
 
 @pytest.mark.parametrize(
+    ("dtype", "shape", "told"), [("I8", (4, 2), True), ("I8", (1, 8), False), ("I64", (4, 2), False)]
+)
+def test_few_bytes_that_may_be_weights_are_told_louder(dtype: str, shape: tuple[int, ...], told: bool):
+    shapes = llama_shapes() | {"model.layers.0.mlp.gate.weight": shape}
+    models = (facts(name, shapes, dtype={"model.layers.0.mlp.gate.weight": dtype}) for name in ("o/a", "o/b"))
+    plan = make_plan(recipe(LINEAR), family(*models))
+    assert [one.code for one in plan.findings if one.level == "warning"] == ["bytes-not-merged"] * told
+    assert steps(plan)["model.layers.0.mlp.gate.weight"].method == "copy"
+
+
+@pytest.mark.parametrize(
     ("config", "extra"),
     [
         ({"quantization_config": {"quant_method": "gptq"}}, ("model.layers.0.mlp.up_proj.qweight", "I32", (4, 8))),
