@@ -15,7 +15,7 @@ from app.recipe.identity import share_token
 from app.recipe.reading import read_recipe
 from tests.browser.conftest import Running, finished, shot
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]  # a test for nineteen pages
 
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf-8")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
