@@ -6,9 +6,8 @@ customElements.define("copy-button", class extends HTMLElement {
 
   async copy() {
     const source = document.getElementById(this.getAttribute("for"));
-    const text = source.value ?? source.textContent;
     try {
-      await navigator.clipboard.writeText(text);
+      await navigator.clipboard.writeText(source.value ?? source.textContent);
       this.tell("check", "Copied");
     } catch {
       getSelection().selectAllChildren(source);
@@ -20,12 +19,12 @@ customElements.define("copy-button", class extends HTMLElement {
     const use = this.querySelector("use");
     const button = this.querySelector("button");
     this.before ??= [use.getAttribute("href"), button.ariaLabel];
-    use.setAttribute("href", this.before[0].replace(/#.*/, `#${icon}`));
-    button.ariaLabel = button.title = words;
+    const show = (address, label) => {
+      use.setAttribute("href", address);
+      button.ariaLabel = button.title = label;
+    };
+    show(this.before[0].replace(/#.*/, `#${icon}`), words);
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => {
-      use.setAttribute("href", this.before[0]);
-      button.ariaLabel = button.title = this.before[1];
-    }, 2000);
+    this.timer = setTimeout(show, 2000, ...this.before);
   }
 });

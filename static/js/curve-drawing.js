@@ -82,7 +82,7 @@ export class Drawing {
     const [line1, hit, letter, ...anchors] = group.children;
     const path = count > 1 ? points : [0, 1].map((t) => [points[0][0], this.down(t)]);
     set(group, { class: `${line.colour}${line.own ? "" : " lent"}` });
-    for (const one of [line1, hit]) set(one, { d: `M${path.map((point) => point.map((x) => x.toFixed(1)).join(" ")).join("L")}` });
+    for (const one of [line1, hit]) set(one, { d: `M${path.join("L")}` });
     letter.textContent = line.letter;
     letter.end = points.at(-1)[0];
     for (const extra of anchors.splice(count)) extra.remove();

@@ -3,7 +3,11 @@ const LARGEST_HEADER = 100_000_000;
 const LONGEST_TEXT = 131_072;
 
 async function recipeOf(file) {
-  if (!file.name.endsWith(".safetensors")) return file.slice(0, LONGEST_TEXT).text();
+  if (!file.name.endsWith(".safetensors")) {
+    if (file.size > LONGEST_TEXT) throw new Error("This file is too long for a recipe or a card: 128 KiB at most.");
+    return file.text();
+  }
+  if (file.size < 8) throw new SyntaxError();
   const length = Number(new DataView(await file.slice(0, 8).arrayBuffer()).getBigUint64(0, true));
   if (length > LARGEST_HEADER) throw new SyntaxError();
   const header = JSON.parse(await file.slice(8, 8 + length).text());

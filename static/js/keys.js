@@ -2,12 +2,10 @@
 const PLACES = { b: "/", j: "/jobs", m: "/models", r: "/recipes" };
 let waiting = 0;
 
-function typing(target) {
-  return target.closest("input:not([type=range], [type=checkbox], [type=radio]), textarea, select, [contenteditable]");
-}
+const TEXT = "input:not([type=range], [type=checkbox], [type=radio]), textarea, select";
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || typing(event.target)) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || event.target.closest(TEXT)) return;
   const place = Date.now() < waiting && PLACES[event.key];
   waiting = 0;
   if (place) location.href = place;

@@ -25,12 +25,11 @@ customElements.define("loom-reader", class extends HTMLElement {
     const away = heads.map((head) => Math.abs(x - Number.parseFloat(head.getAttribute("x"))));
     const column = away.indexOf(Math.min(...away));
     const said = cells[column + 1].textContent;
-    this.tell(said && `layer ${layer} · ${heads[column].dataset.name}: ${said}`);
+    this.tell(said ? `layer ${layer} · ${heads[column].dataset.name}: ${said}` : undefined);
   }
 
-  tell(words) {
+  tell(said = "Point at a cell to read it.") {
     const place = this.querySelector("[data-reading]");
-    const said = words || "Point at a cell to read it.";
     if (place.textContent !== said) place.textContent = said;
   }
 });

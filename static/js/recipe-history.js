@@ -1,46 +1,40 @@
-// <recipe-history>: undo and redo over the recipe's text, by two buttons or Ctrl+Z and Ctrl+Shift+Z.
+// <recipe-history>: undo and redo over a draft's text, by two buttons or Ctrl+Z and Ctrl+Shift+Z.
 const KEY = "weightloom.history";
-const MOST = 100;
-const TEXT = "input:not([type=range], [type=checkbox], [type=radio]), textarea, [contenteditable]";
-
-function stored() {
-  try {
-    return JSON.parse(sessionStorage.getItem(KEY)) ?? [""];
-  } catch {
-    return [""];
-  }
-}
+const TEXT = "input:not([type=range], [type=checkbox], [type=radio]), textarea";
 
 customElements.define("recipe-history", class extends HTMLElement {
   connectedCallback() {
     this.state = document.getElementById("state");
-    // An import loads the page anew, and can be undone all the same.
-    this.texts = stored();
+    this.texts = this.stored();
     this.at = this.texts.length - 1;
     this.buttons = [...this.querySelectorAll("button")];
     this.buttons.forEach((button, index) => button.addEventListener("click", () => this.go(index ? 1 : -1)));
-    this.observer = new MutationObserver(() => this.keep());
-    this.observer.observe(this.state, { childList: true });
-    this.listener = (event) => this.key(event);
-    document.addEventListener("keydown", this.listener);
+    new MutationObserver(() => this.keep()).observe(this.state, { childList: true });
+    document.addEventListener("keydown", (event) => this.key(event));
     this.keep();
   }
 
-  disconnectedCallback() {
-    this.observer.disconnect();
-    document.removeEventListener("keydown", this.listener);
+  // Of this draft, or of the one it was imported in: an import can be undone.
+  stored() {
+    try {
+      const [draft, ...texts] = JSON.parse(sessionStorage.getItem(KEY));
+      if (draft && (location.href + document.referrer).includes(draft)) return texts;
+    } catch {
+      // Nothing is kept.
+    }
+    return document.referrer.endsWith("/") ? [""] : [];
   }
 
   keep() {
-    const text = this.state.querySelector("textarea")?.value.trim();
+    const [text, draft] = ["textarea", "[name=draft]"].map((one) => this.state.querySelector(one)?.value.trim());
     if (text !== undefined && text !== this.texts[this.at]) {
-      this.texts = [...this.texts.slice(0, this.at + 1), text].slice(-MOST);
+      this.texts = [...this.texts.slice(0, this.at + 1), text].slice(-100);
       this.at = this.texts.length - 1;
     }
     this.hidden = this.texts.length < 2;
     this.buttons.forEach((button, index) => (button.ariaDisabled = String(!this.can(index ? 1 : -1))));
     try {
-      sessionStorage.setItem(KEY, JSON.stringify(this.texts.slice(0, this.at + 1)));
+      sessionStorage.setItem(KEY, JSON.stringify([draft, ...this.texts.slice(0, this.at + 1)]));
     } catch {
       // A full or forbidden storage only means that a new page begins anew.
     }

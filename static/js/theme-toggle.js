@@ -1,24 +1,17 @@
 // <theme-toggle><button><svg><use></svg></button></theme-toggle>: system, light, dark; remembered in this browser.
-const NEXT = { system: "light", light: "dark", dark: "system" };
-const ICONS = { system: "monitor", light: "sun", dark: "moon" };
+const THEMES = { system: ["monitor", "light"], light: ["sun", "dark"], dark: ["moon", "system"] };
+const { dataset } = document.documentElement;
 
 customElements.define("theme-toggle", class extends HTMLElement {
   connectedCallback() {
-    this.button = this.querySelector("button");
-    this.button.addEventListener("click", () => this.choose(NEXT[this.theme]));
+    this.firstChild.addEventListener("click", () => this.turn());
     this.tell();
   }
 
-  get theme() {
-    return document.documentElement.dataset.theme ?? "system";
-  }
-
-  choose(theme) {
-    if (theme === "system") delete document.documentElement.dataset.theme;
-    else document.documentElement.dataset.theme = theme;
+  turn() {
+    [, dataset.theme] = THEMES[dataset.theme];
     try {
-      if (theme === "system") localStorage.removeItem("weightloom.theme");
-      else localStorage.setItem("weightloom.theme", theme);
+      localStorage.setItem("weightloom.theme", dataset.theme);
     } catch {
       // Not remembered then.
     }
@@ -26,8 +19,9 @@ customElements.define("theme-toggle", class extends HTMLElement {
   }
 
   tell() {
+    const [icon, next] = THEMES[(dataset.theme ??= "system")];
     const use = this.querySelector("use");
-    use.setAttribute("href", use.getAttribute("href").replace(/#.*/, `#${ICONS[this.theme]}`));
-    this.button.ariaLabel = this.button.title = `Theme: ${this.theme}. Change to ${NEXT[this.theme]}`;
+    use.setAttribute("href", use.getAttribute("href").replace(/#.*/, `#${icon}`));
+    this.firstChild.ariaLabel = this.firstChild.title = `Theme: ${dataset.theme}. Change to ${next}`;
   }
 });

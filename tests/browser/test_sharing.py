@@ -140,3 +140,64 @@ def test_a_finding_is_fixed_by_a_click(page: Page, app: Running) -> None:
     page.get_by_role("button", name="Use TIES").click()
     expect(page.locator("#estimate")).to_contain_text("on this machine")
     expect(page.locator("#preview")).to_contain_text("merge_method: ties")
+
+
+def test_files_that_are_no_recipe_are_told_and_none_is_cut_off(page: Page, app: Running) -> None:
+    page.goto(app.url)
+    page.get_by_role("button", name="Import").click()
+    chosen, told = page.locator("#import-file"), page.locator("#import [role=status]")
+    for name, body, words in (
+        ("empty.safetensors", b"", "damaged"),
+        ("broken.safetensors", b"\x10\0\0\0\0\0\0\0no JSON", "damaged"),
+        ("long.yml", RECIPE.encode() + b"# and on\n" * 20_000, "too long"),
+    ):
+        chosen.set_input_files({"name": name, "mimeType": "text/plain", "buffer": body})
+        expect(told).to_contain_text(words)
+        expect(page.locator("#import-text")).to_have_value("")
+    page.locator("#import-text").evaluate("field => { field.value = '#'.repeat(300_000) }")
+    page.get_by_role("button", name="Open it").click()
+    expect(page.locator("#import-told")).to_contain_text("too large")
+
+
+def test_a_draft_is_never_undone_into_another_one(page: Page, app: Running) -> None:
+    bring(page, app, RECIPE)
+    first = page.url
+    page.goto(f"{app.url}/recipes")
+    bring(page, app, RECIPE.replace("Tiny talk", "Another"))
+    page.get_by_role("button", name="Import").click()
+    page.locator("#import-text").fill(RECIPE.replace("Tiny talk", "A third"))
+    page.get_by_role("button", name="Open it").click()
+    expect(page.locator("#recipe-name")).to_have_value("A third")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#recipe-name")).to_have_value("Another")
+    page.goto(f"{app.url}/recipes")
+    page.goto(first)
+    page.locator("#recipe-name").fill("First")
+    expect(page.locator("#preview")).to_contain_text("First")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#recipe-name")).to_have_value("Tiny talk")
+    expect(page.get_by_role("button", name="Undo")).to_have_attribute("aria-disabled", "true")
+
+
+def test_a_server_that_does_not_answer_is_told_and_gets_the_change_later(context: BrowserContext, app: Running) -> None:
+    page = context.new_page()  # whose console may tell of it
+    bring(page, app, RECIPE)
+    context.set_offline(True)
+    page.locator("#recipe-name").fill("Out of reach")
+    expect(page.get_by_role("alert")).to_contain_text("The server does not answer.")
+    expect(page.locator("#preview")).not_to_contain_text("Out of reach")
+    context.set_offline(False)
+    page.evaluate("htmx.ajax('GET', '/workers', {source: '#workers', target: '#workers', swap: 'innerMorph'})")
+    expect(page.locator("#preview")).to_contain_text("Out of reach")
+    expect(page.locator("#lost")).to_be_hidden()
+
+
+def test_a_failure_without_a_place_on_the_page_is_told(page: Page, app: Running) -> None:
+    bring(page, app, RECIPE)
+    page.get_by_role("tab", name="YAML").click()
+    page.locator("#yaml").evaluate("field => { field.value = '#'.repeat(300_000) }")
+    page.get_by_role("button", name="Apply", exact=True).click()
+    expect(page.locator("#trouble")).to_contain_text("too large")
+    page.locator("#yaml").evaluate("(field, text) => { field.value = text }", RECIPE)
+    page.get_by_role("button", name="Apply", exact=True).click()
+    expect(page.locator("#trouble")).to_be_empty()

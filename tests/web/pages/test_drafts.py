@@ -105,3 +105,12 @@ def test_odd_values_in_the_form_do_no_harm(client: TestClient) -> None:
         form = opened(client) | {"draft_version": version, "name": version[:5]}
         assert client.post("/build", data=form, headers=LIVE).status_code == 200
     assert client.post("/build", data=opened(client) | {"draft": "x" * 99, "name": "y"}).status_code == 200
+
+
+def test_many_drafts_do_not_push_the_recipes_down(client: TestClient) -> None:
+    models = "models: [{model: loom/code, parameters: {weight: 1}}]"
+    for at in range(7):
+        text = f"name: number {at}\nmerge_method: linear\n{models}"
+        client.post("/build", data={"action": "import", "recipe": text})
+    page = client.get("/recipes").text
+    assert page.index("number 2") < page.index("Earlier drafts (2)") < page.index("number 1") < page.index("Self-stack")
