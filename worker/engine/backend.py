@@ -27,6 +27,7 @@ Tallied = tuple[int, int, int, Array]
 """How many are above ``high``, at ``high``, at ``low``; and, uint32, those between, in order."""
 
 PackedMasks = Any
+Selection = Any
 
 
 class Backend(Protocol):
@@ -107,11 +108,17 @@ class Backend(Protocol):
         fp64 [n, 2], both for the parents that ``draws`` names. The chunk starts at a multiple of 8.
         """
 
-    def energies(self, chunk: Chunk, cut: Cut | None, sums: Array) -> None:
-        """Adds Σ δᵢ² to ``sums`` fp64 [n], over the elements whose variance belongs to ``cut``."""
+    def selection(self, cut: Cut | None, elements: int) -> Selection:
+        """The elements of the tensor whose variance belongs to ``cut``, None for all, as the following take them."""
 
-    def agree(self, chunk: Chunk, cut: Cut | None, shares: Array) -> None:
-        """y = x₀ + Σ aᵢδᵢ / max(Σ aᵢ, 1e-6), over the i whose sign is that of Σ δᵢ (0: plus); outside ``cut`` x₀."""
+    def energies(self, chunk: Chunk, selection: Selection, sums: Array) -> None:
+        """Adds Σ δᵢ² to ``sums`` fp64 [n], over the elements of the selection. It may note down which they are."""
+
+    def agree(self, chunk: Chunk, selection: Selection, shares: Array) -> None:
+        """y = x₀ + Σ aᵢδᵢ / max(Σ aᵢ, 1e-6), over the i whose sign is that of Σ δᵢ (0: plus); x₀ where not selected.
+
+        ``energies`` has seen all elements before.
+        """
 
     def count_changes(self, chunk: Chunk, epsilon: float, counts: Array) -> None:
         """Adds to ``counts`` int64 [2, n] how many |δᵢ| > epsilon there are: where i is the only one, and elsewhere."""

@@ -200,7 +200,7 @@ class CpuBackend:
 
     def variances(self, chunk: CpuChunk) -> Array:
         rows = chunk.bench.rows(np.uint32, 1, chunk.count)
-        chunk.unsound |= entry("shares.variances")(*chunk.inputs, chunk.count, rows[0], *chunk.bench.spread)
+        chunk.unsound |= entry("variances.variances")(*chunk.inputs, chunk.count, rows[0], *chunk.bench.spread)
         return rows
 
     def to_numpy(self, bits: Array) -> Array:
@@ -237,15 +237,20 @@ class CpuBackend:
             chunk.bench.lanes,
         )  # fmt: skip
 
-    def energies(self, chunk: CpuChunk, cut: Cut | None, sums: Array) -> None:
+    def selection(self, cut: Cut | None, elements: int) -> tuple[Flat, Flat]:
+        """``Cut.least`` int64 [3], or [0] for no cut; room for a bit an element, where it is not too much."""
+        room = 0 if cut is None or elements > 8 * _REMEMBERED else -(-elements // 8)
+        return Flat(np.array(() if cut is None else cut.least, np.int64)), Flat(np.zeros(room, np.uint8))
+
+    def energies(self, chunk: CpuChunk, selection: tuple[Flat, Flat], sums: Array) -> None:
         entry("shares.energies")(
-            *chunk.inputs, _least(cut), chunk.start, chunk.count, chunk.bench.flat(sums, np.float64),
+            *chunk.inputs, *selection, chunk.start, chunk.count, chunk.bench.flat(sums, np.float64),
             *chunk.bench.spread, chunk.bench.lanes,
         )  # fmt: skip
 
-    def agree(self, chunk: CpuChunk, cut: Cut | None, shares_of: Array) -> None:
+    def agree(self, chunk: CpuChunk, selection: tuple[Flat, Flat], shares_of: Array) -> None:
         chunk.unsound |= entry("shares.agree")(
-            *chunk.inputs, _least(cut), chunk.bench.flat(shares_of, np.float32), chunk.start, chunk.count,
+            *chunk.inputs, *selection, chunk.bench.flat(shares_of, np.float32), chunk.start, chunk.count,
             *chunk.out, *chunk.bench.spread,
         )  # fmt: skip
 
@@ -288,8 +293,3 @@ class CpuBackend:
 
 def _tallied(counts: Array, inside: Array) -> list[Tallied]:
     return [(*row[:3], found[: row[3]].copy()) for row, found in zip(counts.tolist(), inside, strict=True)]
-
-
-def _least(cut: Cut | None) -> Array:
-    """``Cut.least`` as int64 [3]; [0] for no cut."""
-    return np.array(() if cut is None else cut.least, np.int64)

@@ -19,6 +19,7 @@ import numpy as np
 from worker.engine.backend import Tallied
 from worker.engine.dtypes import BLOCK, Array
 from worker.engine.masks import EVERYTHING, NEVER, NOTHING, Cut
+from worker.engine.sample import LOW_BITS, Sample
 from worker.engine.work import Work
 
 SMALL = 1 << 18
@@ -28,7 +29,6 @@ _FEWEST, _MOST = 32, 256
 _PIECE = 1024
 _SIGMAS = 5.0
 _WIDEST = 0.06
-_LOW_BITS = 15
 
 Quantity = Callable[[Any], Any]
 """From a chunk to the bits of its values, [rows, count], as the back end keeps them."""
@@ -36,12 +36,16 @@ Quantity = Callable[[Any], Any]
 
 @dataclass(slots=True)
 class _Question:
-    """The ``wanted`` largest of row ``row``, 0 < wanted <= elements; looked for from ``low`` to ``high``."""
+    """The ``wanted`` largest of row ``row``, 0 < wanted <= elements; looked for from ``low`` to ``high``.
+
+    Or the share ``of_others`` of the values that are not 0, when it is not yet known how many these are.
+    """
 
     row: int
     wanted: int
     low: int = 0
     high: int = 0
+    of_others: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,15 @@ class _Values:
             return list(backend.tally_changes(chunk, asked))
         return list(backend.tally(self.quantity(chunk), asked))
 
+    def tally_all(self, questions: Sequence[_Question]) -> list[list[_Tally]]:
+        """For each chunk in order, one for each question."""
+        asked = np.array([(one.row, one.low, one.high) for one in questions], np.int64)
+
+        def look(chunk: Any, found: list[Any]) -> None:
+            found.append([_Tally(chunk.start, chunk.count, *each) for each in self.tallies(chunk, asked)])
+
+        return self.sweep(look)
+
     def read(self, start: int, count: int) -> Array:
         """uint32 [rows, count]."""
         chunk = self.work.peek(start, count)
@@ -101,6 +114,26 @@ def largest(
         return EVERYTHING if m >= total else known[row, m]
 
     return [[cut(row, m) for m in numbers] for row, numbers in enumerate(wanted)]
+
+
+def largest_share(work: Work, quantity: Quantity, share: float) -> tuple[Cut, int]:
+    """The cut that selects the largest of row 0, and how many: a ``share`` below 1 of those that are not 0."""
+    values = _Values(work, quantity, 1, True)
+    if work.elements <= SMALL:
+        row = _hold(values)[0] if work.elements else np.zeros(0, np.uint32)
+        wanted = int(np.count_nonzero(row) * share)
+        return (_cut_of_row(row, wanted, True) if wanted else NOTHING), wanted
+    one, zeros = _Question(0, 0, of_others=share), _Question(0, 0)
+    _set_brackets(values, [one])
+    chunks = values.tally_all([one, zeros])
+    one.wanted = int((work.elements - sum(at_zero.at_high for _, at_zero in chunks)) * share)
+    if not one.wanted:
+        return NOTHING, 0
+    cut = _resolve(values, one, [tally for tally, _ in chunks])
+    if cut is None:
+        _pin_down(values, [one])
+        cut = next(found for found in _look(values, [one]) if found is not None)
+    return cut, one.wanted
 
 
 def order_statistics(work: Work, quantity: Quantity, ranks: Sequence[int], unit: int = 1) -> Array:
@@ -143,14 +176,14 @@ def select(values: Array, wanted: Sequence[int]) -> list[tuple[int, int]]:
 
     By counting upper, then lower bits: a sort would take ten times as long on some processors.
     """
-    upper = values >> np.uint32(_LOW_BITS)
-    counts = np.bincount(upper, minlength=NEVER >> _LOW_BITS)
+    upper = values >> np.uint32(LOW_BITS)
+    counts = np.bincount(upper, minlength=NEVER >> LOW_BITS)
     found = []
     for m in wanted:
         high, rest = _digit(counts, m)
-        lower = values[upper == high] & np.uint32((1 << _LOW_BITS) - 1)
+        lower = values[upper == high] & np.uint32((1 << LOW_BITS) - 1)
         low, rest = _digit(np.bincount(lower, minlength=1), rest)
-        found.append(((high << _LOW_BITS) | low, rest))
+        found.append(((high << LOW_BITS) | low, rest))
     return found
 
 
@@ -167,61 +200,26 @@ def _place(equals: Array, before: int) -> int:
 
 
 def _set_brackets(values: _Values, questions: list[_Question]) -> None:
-    """Low and high from a sample: five standard deviations around the wanted share, and never far from it.
-
-    The deviation is the larger of that of independent draws and that between the pieces, which are neighbours and may
-    be alike.
-    """
+    """Low and high from a sample: five standard deviations around the wanted share, and never far from it."""
     total = values.work.elements
     size = max(1, _PIECE // values.unit) * values.unit
     pieces_wanted = min(max(_FEWEST, total // (128 * _PIECE)), _MOST)
     starts = {int(at) // values.unit * values.unit for at in np.linspace(0, total - size, pieces_wanted)}
     pieces = np.stack([values.read(start, size) for start in sorted(starts)], axis=1)
-    samples = {row: _Sample(pieces[row].ravel()) for row in {one.row for one in questions}}
+    samples = {row: Sample(pieces[row]) for row in {one.row for one in questions}}
     for one in questions:
-        piece, sample, share = pieces[one.row], samples[one.row], one.wanted / total
-        middle = sample.from_top(min(max(1, round(share * piece.size)), piece.size))
-        between = (piece > middle).mean(axis=1).std() / np.sqrt(len(piece))
-        alone = np.sqrt(share * (1 - share) / piece.size)
-        half = min(_WIDEST, _SIGMAS * max(between, alone) + 2 / piece.size)
-        one.low, one.high = _bounds(sample, share - half, share + half)
-
-
-def _bounds(sample: _Sample, fewer: float, more: float) -> tuple[int, int]:
-    """(low, high): the values at the shares ``more`` and ``fewer`` from the top; 0 or the largest of all beyond."""
-    high, low = int(fewer * sample.size), int(more * sample.size) + 1
-    return (
-        sample.from_top(low) if 1 <= low <= sample.size else 0,
-        sample.from_top(high) if 1 <= high <= sample.size else NEVER - 1,
-    )
-
-
-class _Sample:
-    """``values`` uint32 [count], sorted as far as it is asked. NumPy sorts 16 bits several times faster than 32."""
-
-    def __init__(self, values: Array) -> None:
-        self.size = values.size
-        self._values = values
-        self._upper = (values >> np.uint32(_LOW_BITS)).astype(np.uint16)
-        self._sorted = np.sort(self._upper, kind="stable")
-
-    def from_top(self, rank: int) -> int:
-        """The value with this rank, the largest having rank 1."""
-        place = self.size - rank
-        digit = self._sorted[place]
-        lower = self._values[self._upper == digit] & np.uint32((1 << _LOW_BITS) - 1)
-        before = int(np.searchsorted(self._sorted, digit))
-        return int(digit) << _LOW_BITS | int(np.sort(lower.astype(np.uint16), kind="stable")[place - before])
+        sample = samples[one.row]
+        others = sample.share_above(0)
+        share = one.of_others * others if one.of_others else one.wanted / total
+        middle = sample.from_top(min(max(1, round(share * sample.size)), sample.size))
+        deviation = sample.deviation(share, middle) + one.of_others * sample.deviation(others, 0)
+        half = min(_WIDEST, _SIGMAS * deviation + 2 / sample.size)
+        one.low, one.high = sample.bounds(share - half, share + half)
 
 
 def _look(values: _Values, questions: list[_Question]) -> list[Cut | None]:
     """The cuts, None where the bracket does not hold the threshold."""
-    asked = np.array([(one.row, one.low, one.high) for one in questions], np.int64)
-
-    def look(chunk: Any, found: list[Any]) -> None:
-        found.append([_Tally(chunk.start, chunk.count, *each) for each in values.tallies(chunk, asked)])
-
-    chunks = values.sweep(look)
+    chunks = values.tally_all(questions)
     return [_resolve(values, one, [chunk[i] for chunk in chunks]) for i, one in enumerate(questions)]
 
 
@@ -262,14 +260,14 @@ def _pin_down(values: _Values, questions: list[_Question]) -> None:
     """Sets ``low`` and ``high`` to the threshold itself, in two passes."""
     upper = [0] * len(questions)
     rest = [one.wanted for one in questions]
-    for prefixes, size in ((None, NEVER >> _LOW_BITS), (upper, 1 << _LOW_BITS)):
+    for prefixes, size in ((None, NEVER >> LOW_BITS), (upper, 1 << LOW_BITS)):
         counts = _histograms(values, questions, prefixes, size)
         for i, one in enumerate(questions):
             digit, rest[i] = _digit(counts[i], rest[i])
             if prefixes is None:
                 upper[i] = digit
             else:
-                one.low = one.high = (upper[i] << _LOW_BITS) | digit
+                one.low = one.high = (upper[i] << LOW_BITS) | digit
 
 
 def _histograms(values: _Values, questions: list[_Question], prefixes: list[int] | None, size: int) -> Array:
@@ -281,6 +279,6 @@ def _histograms(values: _Values, questions: list[_Question], prefixes: list[int]
             found.append(np.zeros((len(questions), size), np.int64))
         for i, one in enumerate(questions):
             prefix = None if prefixes is None else prefixes[i]
-            found[0][i] += values.work.backend.histogram(bits[one.row], _LOW_BITS, prefix)
+            found[0][i] += values.work.backend.histogram(bits[one.row], LOW_BITS, prefix)
 
     return np.asarray(np.sum(values.sweep(look), axis=0))

@@ -194,6 +194,9 @@ class TorchBackend:
             packed, first = np.packbits(kept.cpu().numpy(), bitorder="little"), chunk.start // 8
             bits[i, first : first + len(packed)] = packed
 
+    def selection(self, cut: Cut | None, elements: int) -> Cut | None:  # noqa: ARG002
+        return cut
+
     def energies(self, chunk: TorchChunk, cut: Cut | None, sums: Array) -> None:
         sums += _selected(chunk, cut).double().square().sum(dim=1).cpu().numpy()
 

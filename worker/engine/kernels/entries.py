@@ -49,17 +49,17 @@ ENTRIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "select.tally_changes": (
             *_RAW, "int64[:,::1]", "int64", "uint32[:,::1]", "int64[:,::1]", _TILES,
         ),
-        "shares.agree": (*_RAW, _LONGS, _FLOATS, "int64", "int64", *_OUT, _TILES, _WIDE),
+        "shares.agree": (*_RAW, _LONGS, "uint8[::1]", _FLOATS, "int64", "int64", *_OUT, _TILES, _WIDE),
         "shares.count_changes": (*_RAW, "float32", "int64", "int64[:,::1]", _TILES),
-        "shares.energies": (*_RAW, _LONGS, "int64", "int64", "float64[::1]", _TILES, _WIDE, _LANES),
+        "shares.energies": (*_RAW, _LONGS, "uint8[::1]", "int64", "int64", "float64[::1]", _TILES, _WIDE, _LANES),
         "shares.share_out": (*_RAW, "float32", _FLOATS, "int64", *_OUT, _TILES),
-        "shares.variances": (*_RAW, "int64", _BITS, _TILES, _WIDE),
         "sparse.add_up": (*_RAW, *_MASKS, _FLOATS, "int64", "int64", *_OUT, _TILES, _WORDS),
         "sparse.elect": (
             *_RAW, *_MASKS, _FLOATS, _FLOATS, "int64", "float32", "int64", "int64", *_OUT,
             _TILES, _WIDE, _WORDS,
         ),
         "sparse.sizes": (*_RAW, *_MASKS, "int64", "int64", "float64[:,::1]", _TILES, _WORDS, _LANES),
+        "variances.variances": (*_RAW, "int64", _BITS, _TILES, _WIDE),
     }
 )  # fmt: skip
 """Module and function below ``worker.engine.kernels``, and the types of its arguments. All return an int or nothing."""

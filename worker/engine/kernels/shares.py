@@ -7,88 +7,40 @@ from typing import Any
 import numpy as np
 
 from worker.engine.dtypes import BLOCK, PARENT_UNSOUND, RESULT_UNSOUND, TILE, Array
-from worker.engine.kernels.jit import bits_of, kernel
+from worker.engine.kernels.jit import kernel
 from worker.engine.kernels.sums import add_products, fold
-from worker.engine.kernels.tiles import INFINITY, clear, f32, load, load_change, store, u32
+from worker.engine.kernels.tiles import INFINITY, clear, f32, store, u32
+from worker.engine.kernels.variances import keep_selected, load_changes, mark_selected
 
 
 @kernel
-def _load_changes(raw: Array, codes: Array, begin: int, base: Array, changes: Array) -> Any:
-    """Fills ``base`` fp32 [size] and ``changes`` fp32 [n, ≥ size]; returns the bits of the largest input."""
-    size = base.shape[0]
-    largest = load(raw, 0, codes[0], begin, base)
-    for i in range(codes.shape[0] - 1):
-        change = changes[i, :size]
-        largest = max(largest, load_change(raw, i + 1, codes[i + 1], begin, base, change))
-    return largest
-
-
-@kernel
-def _variance(changes: Array, mean: Array, spread: Array) -> None:
-    """``spread`` fp64 [size]: the population variance over the parents; ``mean`` fp64 [size] is filled on the way."""
-    share = 1.0 / changes.shape[0]
-    size = mean.shape[0]
-    clear(mean)
-    clear(spread)
-    for i in range(changes.shape[0]):
-        change = changes[i, :size]
-        for j in range(mean.shape[0]):
-            mean[j] += np.float64(change[j])
-    for j in range(mean.shape[0]):
-        mean[j] *= share
-    for i in range(changes.shape[0]):
-        change = changes[i, :size]
-        for j in range(mean.shape[0]):
-            gap = np.float64(change[j]) - mean[j]
-            spread[j] += gap * gap
-    for j in range(spread.shape[0]):
-        spread[j] *= share
-
-
-@kernel
-def variances(raw: Array, codes: Array, count: int, row: Array, tiles: Array, wide: Array) -> int:
-    """``row`` uint32 [count]: bits of the variance of the changes, rounded to fp32."""
-    base, changes = tiles[0], tiles[1 : codes.shape[0]]
-    mean, spread = wide[0], wide[1]
-    largest = u32(0)
-    for begin in range(0, count, TILE):
-        size = min(TILE, count - begin)
-        largest = max(largest, _load_changes(raw, codes, begin, base[:size], changes))
-        _variance(changes, mean[:size], spread[:size])
-        out = row[begin : begin + size]
-        for j in range(out.shape[0]):
-            out[j] = bits_of(f32(spread[j]))
-    return PARENT_UNSOUND if largest >= INFINITY else 0
-
-
-@kernel
-def _select(changes: Array, cut: Array, start: int, mean: Array, spread: Array) -> None:
-    """Clears the changes of elements outside ``cut`` int64 [3], a ``Cut.least`` of variances."""
-    size = mean.shape[0]
-    _variance(changes, mean, spread)
-    place, before, after = cut[0] - start, cut[1], cut[2]
-    for j in range(spread.shape[0]):
-        least = before if j < place else after
-        spread[j] = 1.0 if np.int64(bits_of(f32(spread[j]))) >= least else 0.0
-    for i in range(changes.shape[0]):
-        change = changes[i, :size]
-        for j in range(change.shape[0]):
-            value = change[j]
-            change[j] = value if spread[j] > 0.0 else f32(0)
+def _select(changes: Array, cut: Array, start: int, size: int, flags: Array, wide: Array, marks: Array) -> None:
+    """Clears the changes of elements outside ``cut``, by marks made here."""
+    clear(marks)
+    mark_selected(changes, cut, start, flags[:size], wide, marks)
+    keep_selected(changes, size, marks)
 
 
 @kernel
 def energies(
-    raw: Array, codes: Array, cut: Array, start: int, count: int, sums: Array, tiles: Array, wide: Array, lanes: Array
-) -> None:
-    """Adds Σ δᵢ² over the elements of ``cut`` to ``sums`` fp64 [n]; with an empty ``cut`` over all."""
+    raw: Array, codes: Array, cut: Array, marks: Array, start: int, count: int, sums: Array, tiles: Array, wide: Array,
+    lanes: Array,
+) -> None:  # fmt: skip
+    """Adds Σ δᵢ² over the elements whose variance belongs to ``cut``, a ``Cut.least``, to ``sums`` fp64 [n].
+
+    With an empty ``cut`` over all. Where ``marks`` uint8 [⌈elements/8⌉] has room, of zeros, these elements are marked.
+    """
     base, changes = tiles[0], tiles[1 : codes.shape[0]]
-    mean, spread = wide[0], wide[1]
+    flags, room = tiles[codes.shape[0]].view(np.uint32), tiles[codes.shape[0] + 1, : TILE // 32].view(np.uint8)
     for begin in range(0, count, TILE):
         size = min(TILE, count - begin)
-        _load_changes(raw, codes, begin, base[:size], changes)
-        if cut.shape[0]:
-            _select(changes, cut, start + begin, mean[:size], spread[:size])
+        load_changes(raw, codes, begin, base[:size], changes)
+        if cut.shape[0] and marks.shape[0]:
+            here = marks[(start + begin) >> 3 :]
+            mark_selected(changes, cut, start + begin, flags[:size], wide, here)
+            keep_selected(changes, size, here)
+        elif cut.shape[0]:
+            _select(changes, cut, start + begin, size, flags, wide, room)
         for i in range(changes.shape[0]):
             add_products(changes[i, :size], changes[i, :size], lanes[i])
             if begin + size == count or (begin + size) % BLOCK == 0:
@@ -120,28 +72,22 @@ def _agree(changes: Array, shares: Array, base: Array, total: Array, top: Array,
 
 @kernel
 def agree(
-    raw: Array,
-    codes: Array,
-    cut: Array,
-    shares: Array,
-    start: int,
-    count: int,
-    out: Array,
-    out_code: int,
-    tiles: Array,
-    wide: Array,
-) -> int:
-    """SCE's result; ``shares`` fp32 [n], ``cut`` as for ``energies``. The sign of the sum is found in fp64."""
+    raw: Array, codes: Array, cut: Array, marks: Array, shares: Array, start: int, count: int, out: Array,
+    out_code: int, tiles: Array, wide: Array,
+) -> int:  # fmt: skip
+    """SCE's result; ``shares`` fp32 [n], ``cut`` and ``marks`` as ``energies`` left them. The sign of the sum is found
+    in fp64."""
     base, changes = tiles[0], tiles[1 : codes.shape[0]]
     top, bottom = tiles[codes.shape[0]], tiles[codes.shape[0] + 1]
-    mean, spread = wide[0], wide[1]
     largest, unsound = u32(0), False
     for begin in range(0, count, TILE):
         size = min(TILE, count - begin)
-        largest = max(largest, _load_changes(raw, codes, begin, base[:size], changes))
-        if cut.shape[0]:
-            _select(changes, cut, start + begin, mean[:size], spread[:size])
-        _agree(changes, shares, base[:size], mean[:size], top[:size], bottom[:size])
+        largest = max(largest, load_changes(raw, codes, begin, base[:size], changes))
+        if marks.shape[0]:
+            keep_selected(changes, size, marks[(start + begin) >> 3 :])
+        elif cut.shape[0]:
+            _select(changes, cut, start + begin, size, top.view(np.uint32), wide, bottom[: TILE // 32].view(np.uint8))
+        _agree(changes, shares, base[:size], wide[0, :size], top[:size], bottom[:size])
         unsound |= store(base[:size], out, out_code, begin)
     return (PARENT_UNSOUND if largest >= INFINITY else 0) | (RESULT_UNSOUND if unsound else 0)
 
@@ -164,7 +110,7 @@ def count_changes(raw: Array, codes: Array, epsilon: Any, count: int, counts: Ar
     largest = u32(0)
     for begin in range(0, count, TILE):
         size = min(TILE, count - begin)
-        largest = max(largest, _load_changes(raw, codes, begin, base[:size], changes))
+        largest = max(largest, load_changes(raw, codes, begin, base[:size], changes))
         here = changers[:size]
         _count_changers(changes, epsilon, here)
         for i in range(changes.shape[0]):
@@ -207,7 +153,7 @@ def share_out(
     largest, unsound = u32(0), False
     for begin in range(0, count, TILE):
         size = min(TILE, count - begin)
-        largest = max(largest, _load_changes(raw, codes, begin, base[:size], changes))
+        largest = max(largest, load_changes(raw, codes, begin, base[:size], changes))
         here, total = changers[:size], totals[:size]
         lone = lones[:size]
         clear(here)

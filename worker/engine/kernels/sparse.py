@@ -52,7 +52,8 @@ def _keep_below(delta: Array, words: Array, threshold: Any) -> None:
 
 
 @kernel
-def _keep_marked(delta: Array, bits: Array) -> None:
+def keep_marked(delta: Array, bits: Array) -> None:
+    """Clears the elements of ``delta`` fp32 [count] whose bits are not set, the least significant being the first."""
     whole = delta.shape[0] // STEP * STEP
     for j in range(0, whole, STEP):
         keep_step(delta, j, bits, j >> 3, 0, 0)
@@ -62,7 +63,7 @@ def _keep_marked(delta: Array, bits: Array) -> None:
 
 
 @kernel
-def _mark_below(words: Array, threshold: Any, bits: Array) -> None:
+def mark_below(words: Array, threshold: Any, bits: Array) -> None:
     """Sets the bit of each word uint32 [count] that is below ``threshold``; ``bits`` uint8 [⌈count/8⌉]."""
     whole = words.shape[0] // STEP * STEP
     for j in range(0, whole, STEP):
@@ -90,7 +91,7 @@ def drop(delta: Array, masks: Any, i: int, start: int, words: Array) -> None:
     elif kinds[i] == RANDOM:
         _keep_below(delta, words[i, start % BLOCK :], streams[i, 4])
     else:
-        _keep_marked(delta, bits[i, start >> 3 :])
+        keep_marked(delta, bits[i, start >> 3 :])
 
 
 @kernel
@@ -126,7 +127,7 @@ def sizes(
             drop(delta, masks, i, start + begin, words)
             if kinds[i] == RANDOM and bits.shape[1] > 0:
                 here = words[i, begin % BLOCK : begin % BLOCK + size]
-                _mark_below(here, streams[i, 4], bits[i, (start + begin) >> 3 :])
+                mark_below(here, streams[i, 4], bits[i, (start + begin) >> 3 :])
             add_magnitudes(delta, lanes[2 * i + 1])
             if begin + size == count or (begin + size) % BLOCK == 0:
                 sums[i, 0] += fold(lanes[2 * i])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from app.recipe.findings import refuse
@@ -22,8 +20,9 @@ def sce(work: Work) -> None:
     """
     backend = work.backend
     cut, changing = _most_varied(work)
+    selection = backend.selection(cut, work.elements)
     count = len(work.step.inputs)
-    parts = work.sweep(lambda: np.zeros(count), lambda chunk, sums: backend.energies(chunk, cut, sums))
+    parts = work.sweep(lambda: np.zeros(count), lambda chunk, sums: backend.energies(chunk, selection, sums))
     energy = np.sum(parts, axis=0) / work.elements if parts else np.zeros(count)
     total = energy.sum()
     if not np.isfinite(total):
@@ -33,7 +32,7 @@ def sce(work: Work) -> None:
         )
     shares = energy / total if total > 0 else np.full(count, 1.0 / count)
     work.mixture = lambda: mixed(work.step, shares * changing, by="weight")
-    work.write(lambda chunk: backend.agree(chunk, cut, shares))
+    work.write(lambda chunk: backend.agree(chunk, selection, shares))
 
 
 def _most_varied(work: Work) -> tuple[Cut | None, float]:
@@ -41,14 +40,8 @@ def _most_varied(work: Work) -> tuple[Cut | None, float]:
     share = number(work.step, "select_topk", 1.0)
     if share >= 1.0:
         return None, 1.0
-    backend = work.backend
-
-    def look(chunk: Any, found: list[int]) -> None:
-        found.append(int(np.count_nonzero(backend.to_numpy(backend.variances(chunk)))))
-
-    differing = sum(sum(found) for found in work.sweep(list[int], look))
-    wanted = int(differing * share)
-    return topk.largest(work, backend.variances, [[wanted]])[0][0], wanted / max(1, work.elements)
+    cut, wanted = topk.largest_share(work, work.backend.variances, share)
+    return cut, wanted / max(1, work.elements)
 
 
 def ram(work: Work) -> None:
