@@ -14,13 +14,15 @@ from app.planning.estimate import Estimate
 from app.planning.rates import GUESSED, Rates, roughly
 from app.preflight import Preflight, preflight
 from app.premix import premix
-from app.recipe.findings import Refused
+from app.recipe.findings import Finding, Refused
 from app.settings import Settings
 from worker.recipe_file import made_by_moe
 from worker.sizes import gigabytes
 
 PATIENCE = 3.0
 """Seconds to wait for how far apart the parents are."""
+COMPILING_BYTES = 330_000_000
+"""What a process held at most that compiled kernels, as measured."""
 
 
 def check_recipe(text: str, library: Library, settings: Settings, *, seed: int | None, token: str | None) -> Preflight:
@@ -31,7 +33,22 @@ def check_recipe(text: str, library: Library, settings: Settings, *, seed: int |
     if looked.recipe is None or looked.plan is None:
         return looked
     apart, _ = how_far_apart(looked.recipe, looked.facts, library, patience=PATIENCE, token=token)
-    return replace(looked, findings=(*looked.findings, *apart))
+    return _with_compiling(replace(looked, findings=(*looked.findings, *apart)))
+
+
+def _with_compiling(looked: Preflight) -> Preflight:
+    """What a merge takes before which nobody has warmed up."""
+    try:
+        from worker.engine.kernels.native import all_kept
+    except ImportError:  # without Numba nothing is compiled
+        return looked
+    if looked.estimate is None or all_kept():
+        return looked
+    text = f"Kernels are compiled on their first use, which takes up to {gigabytes(COMPILING_BYTES)} of memory once."
+    finding = Finding("info", "kernels-not-compiled", "", text, "weightloom warm-up does it now.")
+    peak = max(COMPILING_BYTES, looked.estimate.peak_memory_bytes)
+    estimate = replace(looked.estimate, peak_memory_bytes=peak)
+    return replace(looked, findings=(*looked.findings, finding), estimate=estimate)
 
 
 def _check_mixture(text: str, library: Library, settings: Settings, token: str | None) -> Preflight:

@@ -37,6 +37,16 @@ def test_what_was_compiled_is_kept_and_taken_next_time(folder: Path, monkeypatch
     assert rounded() == 0x3F80
 
 
+def test_that_all_is_kept_is_known_without_loading_any(folder: Path) -> None:
+    assert not native.all_kept()
+    folder.mkdir()
+    for name in native.ENTRIES:
+        (folder / f"{name}.o").touch()
+    assert native.all_kept() and not native.loaded()
+    (folder / f"{NARROW}.o").unlink()
+    assert not native.all_kept()
+
+
 @pytest.mark.parametrize("damage", [lambda raw: b"", lambda raw: raw[:-100], lambda raw: raw[:-1] + b"\x55"])
 def test_a_damaged_file_is_made_again(folder: Path, monkeypatch: pytest.MonkeyPatch, damage) -> None:
     rounded()

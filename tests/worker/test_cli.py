@@ -23,6 +23,7 @@ from tests.support.hub import StandInHub
 from tests.support.waiting import until
 from tests.worker.rig import ROOT
 from worker.bar import Bar
+from worker.check_command import COMPILING_BYTES
 from worker.console import RECORD, Console
 from worker.engine.execute import Written
 
@@ -120,6 +121,14 @@ def test_check(home: Path, as_json: bool) -> None:
         assert {"level", "code", "where", "text", "fix"} == set(told["findings"][0])
     else:
         assert "parameters: 2 087 040" in done.stdout
+
+
+def test_what_compiling_takes_is_counted_before_it_is_done(home: Path) -> None:
+    """Machine code is kept beside Numba's cache, which is empty after an installation."""
+    new = {"NUMBA_CACHE_DIR": str(home / "cache-of-kernels")}
+    told = json.loads(weightloom(home, "check", "recipe.yml", "--json", more=new).stdout)
+    assert told["estimate"]["peak_memory_bytes"] == COMPILING_BYTES
+    assert [one["fix"] for one in told["findings"] if one["code"] == "kernels-not-compiled"]
 
 
 STACK = """\

@@ -60,6 +60,11 @@ def entry(name: str) -> Callable[..., int]:
         return _loaded.get(name) or _loaded.setdefault(name, _load(name))
 
 
+def all_kept() -> bool:
+    """Whether every entry is there as machine code, so that nothing has to be compiled any more."""
+    return all((_folder() / f"{name}.o").is_file() for name in ENTRIES)
+
+
 def loaded() -> Collection[str]:
     """The entries that this process has called."""
     return _loaded.keys()
