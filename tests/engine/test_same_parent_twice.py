@@ -11,9 +11,9 @@ import torch
 from app.planning.plan import Input, Plan, Step
 from app.recipe.schema import Recipe
 from tests.engine import oracle
+from tests.engine.draws import dare_mask
 from tests.engine.plans import lay_out, load_result, save_parent
 from worker.engine.execute import execute
-from worker.engine.masks import mask_reference
 from worker.engine.methods.parameters import draw_names
 
 
@@ -32,7 +32,7 @@ def test_two_layers_of_one_parent_are_thinned_out_apart(tmp_path: Path) -> None:
     step = Step("t", "F32", (40, 60), "dare_linear", inputs, Input(0, facts.tensors["base"]), {"rescale": False})
     execute(Plan(Recipe("dare_linear"), (facts,), (lay_out("model.safetensors", [step]),), seed=9), [tmp_path / "p"],
             tmp_path / "out")  # fmt: skip
-    masks = [mask_reference(9, "t", name, 0, 2400, 0.5).reshape(40, 60) for name in ("p", "p #2")]
+    masks = [dare_mask(9, "t", name, 0, 2400, 0.5).reshape(40, 60) for name in ("p", "p #2")]
     assert (masks[0] != masks[1]).any()
     expected = oracle.merge("dare_linear", layers[0], layers[1:], {"rescale": False}, [each, each], masks)
     np.testing.assert_allclose(load_result(tmp_path / "out")["t"].numpy(), expected, rtol=1e-5, atol=1e-6)
