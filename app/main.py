@@ -15,6 +15,7 @@ from app.web import api_page, events
 from app.web.api import adapters as adapters_api
 from app.web.api import compare as compare_api
 from app.web.api import files, health, jobs, methods, models, recipes
+from app.web.api import mixtures as mixtures_api
 from app.web.errors import HANDLERS
 from app.web.limits import BodyLimit
 from app.web.pages import adapters as adapter_pages
@@ -25,6 +26,7 @@ from app.web.pages import guide as guide_page
 from app.web.pages import importing as import_pages
 from app.web.pages import jobs as job_pages
 from app.web.pages import methods as method_pages
+from app.web.pages import mixtures as mixture_pages
 from app.web.pages import models as model_pages
 from app.web.pages import recipes as recipe_pages
 from app.web.pages import shared as shared_pages
@@ -44,11 +46,13 @@ ROUTERS: tuple[APIRouter, ...] = (
     files.router,  # /api/jobs/{id}/files/{name}
     compare_api.router,  # /api/compare, /api/compare/{id}, its tensors.csv and map.svg
     adapters_api.router,  # /api/adapters, /api/adapters/extract and their checks
+    mixtures_api.router,  # /api/mixtures and its check
     build_page.router,  # /, /build, /build/check, POST /jobs
     job_pages.router,  # /jobs, /jobs/{id} and its buttons
     model_pages.router,  # /models
     compare_pages.router,  # /compare, /compare/{id}
     adapter_pages.router,  # /adapters, /adapters/extract
+    mixture_pages.router,  # /mixtures
     recipe_pages.router,  # /recipes
     shared_pages.router,  # /r, /r/{id}, /recipes/share, /recipes/family
     draft_pages.router,  # /drafts and their buttons

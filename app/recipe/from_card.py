@@ -11,15 +11,16 @@ from app.recipe.safe_yaml import MAX_BYTES, load_documents
 
 _FENCE = re.compile(r" {0,12}(?P<marks>`{3,}|~{3,})[ \t]*(?P<info>[^`\r\n]*)")
 _MOST_BLOCKS = 200
-_MARK = "merge_method"
+MERGE = "merge_method"
 
 
-def recipe_text(text: str) -> str:
+def recipe_text(text: str, mark: str = MERGE) -> str:
     """The recipe in what somebody brought: the first block of code that is one, if ``text`` is a card; else the text
-    as it is. Takes time linear in the text; nothing in it is executed."""
-    if _MARK not in text or _is_recipe(text):
+    as it is. ``mark``: the key that tells recipes from other YAML. Takes time linear in the text; nothing in it is
+    executed."""
+    if mark not in text or _is_recipe(text, mark):
         return text
-    return next((block for block in _blocks(text) if _MARK in block and _is_recipe(block)), text)
+    return next((block for block in _blocks(text) if mark in block and _is_recipe(block, mark)), text)
 
 
 def _blocks(text: str) -> Iterator[str]:
@@ -40,12 +41,12 @@ def _blocks(text: str) -> Iterator[str]:
             lines.append(line)
 
 
-def _is_recipe(text: str) -> bool:
-    """Whether the text is YAML whose every document is a mapping and one names a method."""
+def _is_recipe(text: str, mark: str) -> bool:
+    """Whether the text is YAML whose every document is a mapping and one has the mark."""
     if len(text) > MAX_BYTES:
         return False
     try:
         documents = [one for one in load_documents(text) if one is not None]
     except Refused:
         return False
-    return all(isinstance(one, dict) for one in documents) and any(_MARK in one for one in documents)
+    return all(isinstance(one, dict) for one in documents) and any(mark in one for one in documents)

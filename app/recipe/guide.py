@@ -66,11 +66,12 @@ class Pick:
 @dataclass(frozen=True, slots=True)
 class Advice:
     """The best method first; empty where none can be advised. ``note`` says what to mind, or what to do instead,
-    ``adapters`` what an adapter as the result is good for."""
+    ``adapters`` what an adapter as the result is good for, ``mixture`` what a mixture of experts is."""
 
     picks: tuple[Pick, ...]
     note: str = ""
     adapters: str = ""
+    mixture: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,11 @@ _FIND_BASE = (
 _ONE_ADAPTER = (
     "The adapters can also become one adapter, a small file that goes on the same model. The model is not even needed "
     "for it, so it takes seconds; sums are exact."
+)
+_APART = (
+    "The models can also stay whole, side by side in a mixture of experts: a router sends every token to two of them. "
+    "It takes the memory of all, and nothing is trained, so which of them a token reaches is a guess from a few "
+    "prompts."
 )
 
 RULES = (
@@ -150,11 +156,12 @@ RULES = (
     Rule("two", "shared", "combine", Advice(
         (Pick("task_arithmetic", "It adds both changes to the base; the method with the best record on real models."),
          Pick("dare_ties", "If the sum rambles: it thins out both changes and votes where they disagree.")),
-        "Let the weights add up to about one, then try more.",
+        "Let the weights add up to about one, then try more.", mixture=_APART,
     )),
     Rule("more", "shared", "combine", Advice(
         (Pick("ties", "Made for this: it keeps each parent's largest changes and lets them vote where they disagree."),
          Pick("task_arithmetic", "Simpler, and often as good; try it too, with smaller weights.")),
+        mixture=_APART,
     )),
     Rule(ANY, "shared", "carry", Advice(
         (Pick("transfer", "It adds what one fine-tune learnt, its difference from the base, to the first model."),),

@@ -35,12 +35,17 @@ def check(
     checked = preflight(text, library, seed=seed, folded=True, rates=rates)
     if checked.estimate is None or checked.recipe is None:
         return checked
-    beyond = (*_too_many_parameters(checked.estimate, settings), *_disk_full(checked.estimate, library, settings))
+    refused = beyond_this_server(checked.estimate, library, settings)
     if patience is None:
-        return replace(checked, findings=(*beyond, *checked.findings))
+        return replace(checked, findings=(*refused, *checked.findings))
     told, settled = how_far_apart(checked.recipe, checked.facts, library, patience=patience)
-    findings = by_level((*beyond, *checked.findings, *told))
+    findings = by_level((*refused, *checked.findings, *told))
     return replace(checked, findings=findings, unsettled=not settled)
+
+
+def beyond_this_server(cost: Estimate, library: Library, settings: Settings) -> tuple[Finding, ...]:
+    """Errors for a result that this server does not take on, or has no room for."""
+    return (*_too_many_parameters(cost, settings), *_disk_full(cost, library, settings))
 
 
 def _too_many_parameters(estimate: Estimate, settings: Settings) -> Iterator[Finding]:

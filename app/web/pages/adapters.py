@@ -14,11 +14,11 @@ router = APIRouter(prefix="/adapters", include_in_schema=False)
 
 MERGE = FormDesk(
     "adapters", adapters_form.from_pairs, lambda form, services: adapters_form.look(form, services.library),
-    submit_merge,
+    lambda services, form: submit_merge(services, form.wanted(), key=form.key),
 )  # fmt: skip
 EXTRACT = FormDesk(
     "extract", extract_form.from_pairs, lambda form, services: extract_form.look(form, services.library),
-    submit_extract,
+    lambda services, form: submit_extract(services, form.wanted(), key=form.key),
 )  # fmt: skip
 
 

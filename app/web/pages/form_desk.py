@@ -49,12 +49,13 @@ VisitDep = Annotated[Visit, Depends()]
 
 @dataclass(frozen=True)
 class FormDesk:
-    """One form: the name of its templates, how it is read, what headers tell of it, and its job."""
+    """One form: the name of its templates, how it is read, what headers tell of it, and its job. ``submit`` raises
+    Refused."""
 
     name: str
     read: Callable[[Pairs], Any]
     look: Callable[[Any, Services], Any]
-    submit: Callable[..., Job]
+    submit: Callable[[Services, Any], Job]
 
     def open(self, visit: Visit, pairs: Pairs) -> Response:
         """The form that an address describes, or that was posted. A button that changed it leads to the address of
@@ -69,7 +70,7 @@ class FormDesk:
         form = self.read(posted)
         if not form.problems:
             try:
-                job = self.submit(visit.services, form.wanted(), key=form.key)
+                job = self.submit(visit.services, form)
             except Refused as problem:
                 form = replace(form, problems=problem.findings)
             else:

@@ -10,15 +10,14 @@ from app.jobs.store import RETRIED
 from app.library.local import result_reference
 from app.recipe.catalogue import METHODS
 from app.recipe.findings import Changed, Finding
-from app.recipe.form import view
 from app.recipe.reading import read_recipe
-from app.recipe.references import is_hub_id, parse_reference
-from app.recipe.schema import ModelRef
+from app.recipe.references import is_hub_id
 from app.storage.base import ArtifactFile
 from app.web.pages import adapters_form, extract_form
+from app.web.pages.job_parents import JobParent, job_parents, mixture_of
 from app.web.pages.job_stages import COUNTED, StageView, stage_now, stage_views
+from app.web.pages.pictures import mixture as mixture_picture
 from app.web.pages.pictures import sparkline
-from app.web.pages.pictures.threads import thread
 from app.web.rendering import byte_size, duration, percent
 
 _STATE_WORDS = {
@@ -43,14 +42,6 @@ class LogLine:
     at: float
     text: str
     level: str
-
-
-@dataclass(frozen=True, slots=True)
-class JobParent:
-    letter: str
-    colour: str
-    name: str
-    commit: str
 
 
 @dataclass(frozen=True)
@@ -101,6 +92,16 @@ class JobPage:
         return self.job.kind == "merge"
 
     @property
+    def has_recipe(self) -> bool:
+        return self.job.kind in ("merge", "mixture")
+
+    @property
+    def mixture(self) -> mixture_picture.MixturePicture | None:
+        """What of a mixture of experts comes from where; None for all else."""
+        wanted = mixture_of(self.job)
+        return mixture_picture.draw(wanted) if wanted else None
+
+    @property
     def adapts(self) -> str | None:
         """For an adapter the model that it was made for, empty when that is not known. None for all else."""
         return self.base if self.job.makes_adapter else None
@@ -124,6 +125,8 @@ class JobPage:
         """The form that it was handed in with; empty for what has none."""
         if self.job.kind == "merge-adapters":
             return adapters_form.from_params(self.job.params).address
+        if self.job.kind == "mixture":
+            return f"/mixtures?job={self.job.id}"
         return extract_form.from_params(self.job.params).address if self.job.kind == "extract-lora" else ""
 
     @property
@@ -194,26 +197,6 @@ def line_level(kind: str, text: str, state: str) -> str:
     return level if level in ("warning", "error") else ""
 
 
-def job_parents(job: Job) -> tuple[JobParent, ...]:
-    """The parents with the colours they had in the builder, and the commits they were pinned to."""
-    if job.makes_adapter:
-        refs = [parse_reference(one) for one in job.parents]
-        letters = ("A", "") if job.kind == "extract-lora" else adapters_form.LETTERS
-        each = zip(letters, refs, strict=False)
-        return tuple(JobParent(letter, thread(letter), _names(ref), ref.revision or "") for letter, ref in each)
-    recipe = read_recipe(job.pinned or job.recipe).draft
-    if recipe is None:
-        return ()
-    return tuple(
-        JobParent(one.letter, thread(one.letter), _names(one.model), one.model.revision or "")
-        for one in view(recipe).parents
-    )
-
-
-def _names(model: ModelRef) -> str:
-    return model.name if model.adapter is None else f"{model.name} + {model.adapter.name}"
-
-
 def method_name(job: Job) -> str:
     """``TIES``; an empty string for what is no merge."""
     recipe = read_recipe(job.recipe).draft if job.recipe else None
@@ -229,6 +212,7 @@ def kind_words(job: Job) -> str:
         "compare": "Comparison of weights",
         "merge-adapters": "Merge of adapters",
         "extract-lora": "LoRA extracted",
+        "mixture": "Mixture of experts",
     }
     return words.get(job.kind, "Upload to the Hub")
 
@@ -272,7 +256,7 @@ def _tiles(job: Job, shards: int) -> tuple[Tile, ...]:
         Tile(f"{byte_size(job.rate)}/s" if job.rate else "–", "throughput"),
         Tile(byte_size(job.memory_peak) if job.memory_peak else "–", "peak memory"),
     ]
-    if job.kind == "merge":
+    if job.kind in ("merge", "mixture"):
         tiles.append(last)
     if job.ended and job.started_at and job.finished_at:
         tiles[1] = Tile(duration(job.finished_at - job.started_at), "in all")

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from app.jobs.models import Job
 from app.recipe.reading import read_recipe
-from app.web.pages.job_view import job_parents
+from app.web.pages.job_parents import job_parents
 from tests.support.adapters import factors, write_adapter
 from tests.support.hub import StandInHub
 from tests.web.pages.html import elements, one

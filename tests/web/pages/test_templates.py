@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from jinja2 import FileSystemLoader
 from starlette.testclient import TestClient
 
@@ -32,6 +33,11 @@ merge_method: slerp
 base_model: loom/base
 models: [{model: loom/base}, {model: loom/code}]
 parameters: {t: 0.3}
+"""
+MIXTURE = """base_model: loom/base
+experts:
+- {source_model: loom/base, positive_prompts: [a]}
+- {source_model: loom/code, positive_prompts: [b]}
 """
 STACK = "merge_method: passthrough\nslices:\n  - sources: [{model: loom/base, layer_range: [0, 2]}]\n"
 FORBIDDEN = {
@@ -73,7 +79,7 @@ def test_every_template_is_rendered_and_every_page_is_whole(
     app = create_app(with_hub)
     recorder = app.state.templates.environment.loader = Recorder(TEMPLATES)
     with browser(app) as client:
-        for page in [*pages(client, store), *compare_pages(client, store, compared)]:
+        for page in [*pages(client, store), *compare_pages(client, store, compared), *mixture_pages(client)]:
             assert executable(page) == []
             if page.startswith("<!doctype"):
                 assert elements(page, "title")[0].text.strip()
@@ -148,3 +154,18 @@ def compare_pages(client: TestClient, store: Store, compared: Job) -> list[str]:
     ]  # fmt: skip
     found.append(client.post("/compare/parents", data={"recipe": RECIPE}).text)
     return [*found, client.post("/compare", data={"action": "add", "add": "not a model"}).text]
+
+
+def mixture_pages(client: TestClient) -> list[str]:
+    """The form of mixtures, empty, filled in, with a recipe too long for a link; and the page of a job."""
+    brought = client.post("/mixtures", data={"action": "import", "yaml": MIXTURE}).headers["location"]
+    long = MIXTURE.replace("[a]", f"[{'a' * 9000}]")
+    fields = form_of(client.get(brought).text, "mixture") | {"action": "import", "yaml": long}
+    answers = [
+        client.get("/mixtures"),
+        client.get(f"{brought}&action=check"),
+        client.post("/mixtures", data=fields),
+        client.post("/build/import", data={"recipe": long}, headers=LIVE),
+        client.get(client.post("/api/mixtures", json=yaml.safe_load(MIXTURE)).json()["url"]),
+    ]
+    return [answer.text for answer in answers]
