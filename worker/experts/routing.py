@@ -15,6 +15,7 @@ from app.experts.planning import Routers, lay_out_routers
 from app.experts.wanted import HIDDEN
 from app.planning.plan import Plan
 from app.premix import Premix
+from app.recipe.findings import refuse
 from worker.engine.dtypes import Array
 from worker.engine.sources import Place
 from worker.experts.gates import Prompts, drawn, most_alike, of_prompt
@@ -58,7 +59,12 @@ class Routing:
             rows = [drawn(wanted.gate_mode, wanted.seed, layer, count, hidden) for layer in range(layers)]
             gates = [drawn(wanted.gate_mode, wanted.seed, layer, 1, hidden, shared=True) for layer in range(layers)]
             return rows, gates if wanted.shared else []
-        found = list(self._from_prompts(plan, places, watch, threads))
+        with np.errstate(all="ignore"):
+            found = list(self._from_prompts(plan, places, watch, threads))
+        if not all(np.isfinite(one).all() for one in found):
+            ref = self.looked.dense.facts.ref
+            text = f"Running {ref} over the prompts gives values that are NaN or infinite."
+            raise refuse("not-finite", ref, text, "Choose a base whose weights are sound, or gate_mode: cheap_embed.")
         count = len(wanted.experts)
         rows = [one[:count] for one in found]
         if (pair := most_alike(rows)) is not None:
