@@ -46,14 +46,17 @@ def _about_routers(wanted: WantedMixture) -> Iterator[Finding]:
         fix = "Choose gate_mode: hidden to use it as it is."
         yield Finding("warning", "needs-training", "gate_mode", text, fix)
         return
-    if any(one.positive or one.negative for one in wanted.everyone):
-        seen: dict[tuple[tuple[str, ...], tuple[str, ...]], int] = {}
-        for number, one in enumerate(wanted.experts):
-            first = seen.setdefault((one.positive, one.negative), number)
-            if first != number:
-                text = f"Experts {first + 1} and {number + 1} have the same prompts, so no router can tell them apart."
-                where = f"experts[{number}].positive_prompts"
-                yield Finding("warning", "same-prompts", where, text, "Say what each is good at.")
+    if wanted.gate_mode == "hidden_avg":
+        text = "In most models the state of a prompt's first token is by far the largest, so averages hardly differ."
+        fix = "gate_mode: hidden tells experts apart better."
+        yield Finding("info", "averages-alike", "gate_mode", text, fix)
+    seen: dict[tuple[tuple[str, ...], tuple[str, ...]], int] = {}
+    for number, one in enumerate(wanted.experts):
+        first = seen.setdefault((one.positive, one.negative), number)
+        if first != number:
+            text = f"Experts {first + 1} and {number + 1} have the same prompts, so no router can tell them apart."
+            where = f"experts[{number}].positive_prompts"
+            yield Finding("warning", "same-prompts", where, text, "Say what each is good at.")
 
 
 def _about_experts(wanted: WantedMixture) -> Iterator[Finding]:

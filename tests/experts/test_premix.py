@@ -86,6 +86,7 @@ def test_an_ordinary_mixture_is_told_in_few_words(shelf: Library) -> None:
         (recipe_of({"one": "a", "two": "a"}), "same-prompts", "warning"),
         (recipe_of({"one": "a", "words": "b"}), "other-vocabulary", "warning"),
         (recipe_of(EXPERTS, gate_mode="random"), "needs-training", "warning"),
+        (recipe_of(EXPERTS, gate_mode="hidden_avg"), "averages-alike", "info"),
         (recipe_of({"one": "a", "cousin": "b"}), "mixture-size", "info"),
     ],
 )

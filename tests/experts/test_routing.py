@@ -67,7 +67,8 @@ def test_of_a_long_prompt_the_beginning_counts_and_that_is_told(folder: Path) ->
         for text in (long, cut)
     )
     assert (routers(first) == routers(second)).all()
-    assert any("only the first 512 count" in line for line in watch.lines)
+    assert any("Only the first 512 count" in line for line in watch.lines)
+    assert any(line.startswith("Prompts of a single token: 1.") for line in watch.lines)
 
 
 def test_a_base_with_broken_weights_is_told(folder: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from app.experts.costs import MOST_TOKENS
 from app.experts.dense import EMBEDDING
 from app.experts.planning import Routers, lay_out_routers
 from app.experts.wanted import HIDDEN
@@ -84,8 +85,13 @@ class Routing:
         layers = dense.layers if wanted.gate_mode in HIDDEN else 0
         text = f"Making the routers of {len(ids)} prompts, {sum(map(len, ids))} tokens."
         watch.enter("routing", text, tensors=layers, size=self._bytes if layers else 0)
+        short = sum(len(one) == 1 for one in ids)
+        if short and layers:
+            watch.log(
+                f"Prompts of a single token: {short}. What a model makes of a first token is much the same for all."
+            )
         if cut:
-            watch.log(f"{cut} prompts are longer than 512 tokens, of which only the first 512 count.")
+            watch.log(f"Prompts of more than {MOST_TOKENS} tokens: {cut}. Only the first {MOST_TOKENS} count.")
         with opened(plan, places, watch.check, threads) as weights:
             if not layers:
                 states = embedded(weights, dense, ids)
