@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from app.recipe.identity import share_token
 from app.recipe.reading import read_recipe
@@ -43,6 +43,10 @@ models:
   parameters: {weight: 0.5, density: 0.5}
 dtype: bfloat16
 """
+MIXTURE = (
+    "/mixtures?base=weavers/tiny-base&expert=weavers/tiny-chat&positive=Tell+me&negative=def+f()"
+    "&expert=weavers/tiny-code&positive=import+os"
+)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +69,7 @@ def pages(app: Running) -> dict[str, str]:
         "compare": "/compare?model=weavers/tiny-chat&model=weavers/tiny-code&base=weavers/tiny-base",
         "adapters": "/adapters?adapter=local:adapters/python&adapter=local:adapters/scripture&method=ties",
         "extract": "/adapters/extract?tuned=weavers/tiny-chat&base=weavers/tiny-base",
+        "mixtures": MIXTURE,
         "model": "/models/view?ref=weavers/tiny-base",
         "recipes": "/recipes",
         "shared": shared,
@@ -111,3 +116,20 @@ def _wrong(view: Page, rules: list[str]) -> list[str]:
     wrong = [f"{one['id']}: {one['nodes'][0]['html'][:160]}" for one in report["violations"]]
     wider = view.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     return [*wrong, f"{wider} px wider than the screen"] if wider > 0 else wrong
+
+
+def test_high_contrast_and_paper_keep_what_backgrounds_tell(browser: Browser, app: Running) -> None:
+    with browser.new_context(forced_colors="active") as context:
+        page = context.new_page()
+        page.goto(app.url)
+        plain = "rgba(0, 0, 0, 0)"
+        drawn = "element => getComputedStyle(element).backgroundColor"
+        assert page.locator(".switch").first.evaluate(drawn) not in (plain, page.locator("body").evaluate(drawn))
+        expect(page.locator("#tab-blend")).to_have_css("text-decoration-line", "underline")
+        expect(page.locator("#tab-stack")).to_have_css("text-decoration-line", "none")
+    with browser.new_context(color_scheme="dark") as context:
+        page = context.new_page()
+        page.goto(f"{app.url}/methods")
+        page.emulate_media(media="print", color_scheme="dark")
+        expect(page.locator(".masthead")).to_be_hidden()
+        expect(page.locator("html")).to_have_css("color-scheme", "light")

@@ -73,8 +73,8 @@ def letters_of(plan: Plan, form: FormView) -> list[str]:
 
 
 def curve_picture(plan: Plan, letters: Sequence[str], beside: picture.LoomPicture) -> curves.CurvePicture | None:
-    """The main parameter over the layers: its mean over a layer's tensors, one line a parent. None when the method has
-    no such parameter or the model no layers."""
+    """The main parameter over the layers: its mean over a layer's tensors, and called so where they have several
+    values; one line a parent. None when the method has no such parameter or the model no layers."""
     name = next((name for name in _CURVED if _values(plan, name)), None)
     if name is None or beside.layers < 2:
         return None
@@ -82,7 +82,13 @@ def curve_picture(plan: Plan, letters: Sequence[str], beside: picture.LoomPictur
         curves.Line(letters[parent] if parent is not None else "", tuple(line))
         for parent, line in sorted(_lines(plan, name, beside.layers).items(), key=lambda item: item[0] or 0)
     ]
-    return curves.draw(name, lines, beside.spots, beside.height)
+    return curves.draw(f"mean {name}" if _several(plan, name) else name, lines, beside.spots, beside.height)
+
+
+def _several(plan: Plan, name: str) -> bool:
+    """Whether tensors of one layer and parent have different values of a parameter."""
+    values = {(layer, parent, value) for layer, parent, value, _ in _values(plan, name)}
+    return len(values) > len({(layer, parent) for layer, parent, _ in values})
 
 
 def _lines(plan: Plan, name: str, layers: int) -> dict[int | None, list[float]]:

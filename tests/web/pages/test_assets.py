@@ -48,8 +48,9 @@ def files_of(page: str, *closed: str) -> dict[str, int]:
     """Our own style sheets and scripts that a page can come to load, by name: size in bytes. Scripts that others import
     and what is loaded with an element (``data-script``, ``data-sheet``) count; vendored files do not, nor do those of
     elements in panels that stay ``closed`` or that wait to be used (``data-awaits``): they come when somebody opens
-    them."""
-    asked = [link.attributes["href"] for link in elements(page, "link") if link.attributes.get("rel") == "stylesheet"]
+    them. Sheets for other media than a screen do not either: nothing waits for them."""
+    sheets = [one.attributes for one in elements(page, "link") if one.attributes.get("rel") == "stylesheet"]
+    asked = [one["href"] for one in sheets if "media" not in one]
     asked += [one.attributes["src"] for one in elements(page, "script") if "/js/" in one.attributes["src"]]
     asked += [
         one.attributes[name]
@@ -74,7 +75,7 @@ def assert_small(sizes: dict[str, int]) -> None:
         assert sum(size for name, size in sizes.items() if name.endswith(kind)) <= most, sizes
 
 
-@pytest.mark.parametrize("address", ["/", "/jobs", "/models", "/recipes", "/api", "/methods", "/guide"])
+@pytest.mark.parametrize("address", ["/", "/jobs", "/models", "/recipes", "/api", "/methods", "/guide", "/mixtures"])
 def test_style_sheets_and_scripts_of_a_page_stay_small(client: TestClient, address: str) -> None:
     assert_small(files_of(client.get(address).text))
 

@@ -78,3 +78,10 @@ def test_filters_that_have_values_can_be_chosen_but_layers_are_not_listed(online
     filters = [one["filter"] for one in told["modules"]]
     assert filters.count("o_proj") == filters.count("attn.q") == 1
     assert "layers.2." not in filters
+
+
+@pytest.mark.parametrize(("t", "called"), [("[0, 1]", "t"), ("[{filter: mlp, value: 1}, {value: 0}]", "mean t")])
+def test_a_mean_of_several_values_is_called_one(online: TestClient, t: str, called: str) -> None:
+    recipe = f"merge_method: slerp\n{PAIR}parameters: {{t: {t}}}\n"
+    page = online.post("/build/check", data={"recipe": recipe}, headers=LIVE).text
+    assert f"by layer and module; {called} by layer" in page

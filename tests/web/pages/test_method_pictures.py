@@ -115,6 +115,8 @@ def test_every_method_has_a_picture_inside_its_frame(name: str) -> None:
         ]
         for settings in (
             {},
+            {"t": 0.0},
+            {"t": 1.0},
             {"t": 0.5, "normalize": 1.0, "lambda": 2.0},
             {"t": -1e300, "lambda": 1e300, "epsilon": 9.0},
         ):
@@ -124,6 +126,7 @@ def test_every_method_has_a_picture_inside_its_frame(name: str) -> None:
                 for arrow in (*picture.arrows, picture.merged):
                     assert -1 <= arrow.x2 <= vectors.WIDTH + 1
                     assert -1 <= arrow.y2 <= vectors.HEIGHT + 1
+                    assert 10 <= arrow.ly <= vectors.HEIGHT + 4
             elif picture:
                 assert len(picture.rows) <= 5
                 for height in (h for row in picture.rows for h in bars(row.solid + row.pale).values()):

@@ -118,10 +118,11 @@ def _place(origin_label: str, parents: Sequence[Parent], points: Sequence[Point]
 
 
 def _clear(merged: Arrow, others: Sequence[Arrow]) -> Arrow:
-    """The merged arrow with its label lifted off the others' labels and tips."""
+    """The merged arrow with its label lifted off the others' labels and tips, or put below where there is no room."""
     for one in others:
         if abs(one.ly - merged.ly) < 11 and -10 < one.lx - merged.lx < 62:
-            return replace(merged, ly=round(one.ly - 12, 1))
+            above = round(one.ly - 12, 1)
+            return replace(merged, ly=above if above > 10 else round(one.ly + 12, 1))
     return merged
 
 
