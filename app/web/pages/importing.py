@@ -11,7 +11,7 @@ from fastapi.responses import Response
 
 from app.experts.from_card import mixture_text
 from app.library.published import published_recipe
-from app.recipe.findings import Refused
+from app.recipe.findings import Finding, Refused
 from app.web.pages.build_view import build_page
 from app.web.pages.desk import DeskDep, new_key
 from app.web.pages.draft import from_form, from_text
@@ -23,6 +23,7 @@ from app.web.pages.remembered import builder_address, remembered
 from app.web.pages.typed import typed_reference
 
 router = APIRouter(include_in_schema=False)
+_NOTHING = Finding("error", "empty", "", "There is nothing to open.", "Paste a recipe, choose a file or name a merge.")
 
 
 @router.post("/build/import")
@@ -32,6 +33,8 @@ def bring(desk: DeskDep, fields: FieldsDep) -> Response:
     try:
         text = published_recipe(desk.services.library, typed_reference(published)) if published else fields.get(
             "recipe", "")  # fmt: skip
+        if desk.live and not text.strip():
+            raise Refused([_NOTHING])
     except Refused as problem:
         if desk.live:
             return desk.templates.partial(

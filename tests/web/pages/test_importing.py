@@ -40,6 +40,13 @@ def test_nothing_is_an_empty_builder(client: TestClient) -> None:
     assert client.post("/build/import", data={"recipe": " "}).headers["location"] == "/"
 
 
+def test_nothing_leaves_the_recipe_that_is_open(client: TestClient) -> None:
+    live = client.post("/build/import", data={"recipe": " \n"}, headers=LIVE)
+    assert live.status_code == 422
+    assert "nothing to open" in live.text
+    assert "hx-redirect" not in live.headers
+
+
 def test_a_published_merge_brings_its_own_recipe(online: TestClient, hub: StandInHub, tmp_path: Path) -> None:
     folder = tmp_path / "hub/loom/code"
     (folder / "README.md").write_text(CARD)
