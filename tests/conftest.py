@@ -1,4 +1,4 @@
-"""How the tests are spread over processes and threads."""
+"""How the tests are spread over processes and threads, and that a failure is told at once."""
 
 from __future__ import annotations
 
@@ -45,3 +45,20 @@ class ByFile(LoadFileScheduling):
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile | None:
     return ByFile(config, log) if config.option.dist == "loadfile" else None
+
+
+class AtOnce:
+    """Tells a failure when it happens; pytest alone tells it at the end, when many processes take part."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self._terminal = terminal
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._terminal.write_line(f"\n{report.nodeid}, {report.when}:\n{report.longreprtext}")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None and session.config.getoption("dist", "no") != "no":
+        session.config.pluginmanager.register(AtOnce(terminal))
