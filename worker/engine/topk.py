@@ -25,7 +25,7 @@ from worker.engine.work import Work
 SMALL = 1 << 18
 """Tensors up to this size are simply held."""
 
-_FEWEST, _MOST = 32, 256
+_FEWEST, _MOST = 32, 1024
 _PIECE = 1024
 _SIGMAS = 5.0
 _WIDEST = 0.06
