@@ -12,7 +12,7 @@ _WORDS: Mapping[str, tuple[str, str, str]] = {
     "checking": ("Check", "Checking", "Checked"),
     "downloading": ("Download", "Downloading", "Downloaded"),
     "merging": ("Merge", "Merging", "Merged"),
-    "routing": ("Route", "Making the routers", "Routed"),
+    "routing": ("Routers", "Making the routers", "Routers"),
     "verifying": ("Verify", "Verifying", "Verified"),
     "finalising": ("Publish", "Publishing", "Published"),
     "extracting": ("Extract", "Extracting", "Extracted"),

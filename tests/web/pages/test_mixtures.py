@@ -231,7 +231,7 @@ def test_a_jobs_page_tells_of_a_mixture(online: TestClient, store: Store) -> Non
     page = online.get(f"/jobs/{job.id}").text
     assert "Mixture of experts" in online.get("/jobs").text
     assert "Making the routers" in {stage_now(stage) for stage in STAGES["mixture"]}
-    assert {"Route", "Merge", "Publish"} <= {one.text.strip() for one in elements(page, "span") if one.attributes}
+    assert {"Routers", "Merge", "Publish"} <= {one.text.strip() for one in elements(page, "span") if one.attributes}
     assert one(page, "code", id="recipe-text").text == text
     assert [link.text for link in elements(page, "a") if "panel-parents" in link.inside] == [
         "loom/base", "loom/code", "loom/prose",
