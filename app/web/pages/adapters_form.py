@@ -14,6 +14,7 @@ from app.library.facts import Library
 from app.planning.layers import module_of
 from app.planning.ledger import listed
 from app.preadapt import Premerge, premerge
+from app.recipe.counted import counted
 from app.recipe.findings import Finding, Refused
 from app.web.pages.form_desk import LONGEST, Pairs
 from app.web.pages.pictures.threads import thread
@@ -57,6 +58,7 @@ class AdaptersForm:
     key: str = ""
     problems: tuple[Finding, ...] = ()
     dtypes: ClassVar = DTYPES
+    landing: ClassVar = ""
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -159,7 +161,7 @@ def about(one: AdapterSketch) -> str:
     rank = str(ranks[0]) if len(ranks) == 1 else f"{ranks[0]} to {ranks[-1]}"
     touched = listed(list(dict.fromkeys(module_of(f"{name}.weight") for name in one.modules)), most=9)
     made_for = f", made for {one.settings.base}" if one.settings.base else ""
-    return f"rank {rank} on {len(one.modules)} modules ({touched}){made_for}"
+    return f"rank {rank} on {counted(len(one.modules), 'module')} ({touched}){made_for}"
 
 
 def _with(form: AdaptersForm, typed: str) -> AdaptersForm:

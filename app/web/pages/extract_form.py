@@ -34,6 +34,7 @@ class ExtractForm:
     key: str = ""
     problems: tuple[Finding, ...] = ()
     dtypes: ClassVar = DTYPES
+    landing: ClassVar = ""
 
     @property
     def complete(self) -> bool:

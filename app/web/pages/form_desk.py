@@ -50,7 +50,8 @@ VisitDep = Annotated[Visit, Depends()]
 @dataclass(frozen=True)
 class FormDesk:
     """One form: the name of its templates, how it is read, what headers tell of it, and its job. ``submit`` raises
-    Refused."""
+    Refused. A form has ``problems``, ``address``, empty where none can hold it, and ``landing``, where on its page
+    somebody goes on after a button, as ``#id`` or empty."""
 
     name: str
     read: Callable[[Pairs], Any]
@@ -63,7 +64,7 @@ class FormDesk:
         form, said = self.read(pairs), dict(pairs)
         action = said.get("action", "")
         if not form.problems and form.address and action != "check" and {"action", "add", "key"} & said.keys():
-            return RedirectResponse(form.address, status_code=303)
+            return RedirectResponse(form.address + form.landing, status_code=303)
         return self.page(visit, form, checked=action == "check")
 
     def make(self, visit: Visit, posted: Pairs) -> Response:

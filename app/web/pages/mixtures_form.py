@@ -46,7 +46,8 @@ MODES = tuple(GateMode(name, title, GATE_MODES[name], name not in PROMPTED) for 
 
 @dataclass(frozen=True)
 class MixtureForm:
-    """Everything as it was typed; ``key`` makes two clicks one job. ``brought``: a recipe that could not be read."""
+    """Everything as it was typed; ``key`` makes two clicks one job. ``brought``: a recipe that could not be
+    read; ``landing``: the expert that a button was about, as ``#id``."""
 
     base: str = ""
     gate_mode: str = _USUAL["gate_mode"]
@@ -59,6 +60,7 @@ class MixtureForm:
     shared: ExpertRow = EMPTY
     key: str = ""
     brought: str = ""
+    landing: str = ""
     problems: tuple[Finding, ...] = ()
     modes: ClassVar = MODES
     dtypes: ClassVar = DTYPES
@@ -158,14 +160,15 @@ def _named(form: MixtureForm, typed: str) -> MixtureForm:
     expert = row_of(Expert(typed_reference(typed)))
     if not form.takes_more:
         raise refuse("too-many-experts", "experts", f"{MOST_EXPERTS} experts are the most.", "Remove one first.")
-    return replace(form, experts=(*form.experts, expert))
+    return replace(form, experts=(*form.experts, expert), landing=f"#expert-{len(form.experts) + 1}")
 
 
 def _moved(form: MixtureForm, verb: str, index: int) -> MixtureForm:
     """With one expert removed, or moved ``up`` or ``down``."""
-    rows = list(form.experts)
+    rows, place = list(form.experts), index
     if index < len(rows):
         row = rows.pop(index)
         if verb in ("up", "down"):
-            rows.insert(max(0, index + (1 if verb == "down" else -1)), row)
-    return replace(form, experts=tuple(rows))
+            place = min(max(0, index + (1 if verb == "down" else -1)), len(rows))
+            rows.insert(place, row)
+    return replace(form, experts=tuple(rows), landing=f"#expert-{min(place + 1, len(rows))}" if rows else "")

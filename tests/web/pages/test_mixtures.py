@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import unescape
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode
@@ -14,9 +15,10 @@ from app.experts.wanted import GATE_MODES, Expert, WantedMixture, read_mixture, 
 from app.jobs.models import STAGES
 from app.jobs.store import NewJob, Store
 from app.recipe.schema import ModelRef
-from app.web.pages.expert_rows import BREAK
+from app.web.pages.expert_rows import BREAK, row_of
 from app.web.pages.job_stages import stage_now
 from app.web.pages.mixtures_form import LONGEST_ADDRESS, from_pairs, from_wanted
+from app.web.pages.pictures import mixture as picture
 from tests.support.tiny_models import make_tiny
 from tests.web.pages.html import elements, executable, one
 
@@ -111,6 +113,41 @@ def test_from_an_empty_page_to_a_job(online: TestClient, store: Store) -> None:
     assert all("@" in parent for parent in job.parents), "pinned"
     assert job.pinned is not None
     assert [str(one) for one in read_mixture(job.pinned).parents()] == job.parents
+
+
+def test_a_button_leads_back_to_its_expert(client: TestClient) -> None:
+    for action, landing in (
+        ("up:1", "#expert-1"),
+        ("down:0", "#expert-2"),
+        ("down:1", "#expert-2"),
+        ("remove:1", "#expert-1"),
+    ):
+        location = post(client, [*PAIRS, ("action", action)]).headers["location"]
+        assert location.endswith(landing), action
+    added = post(client, [*PAIRS, ("add", "a/b"), ("action", "take")]).headers["location"]
+    assert added.endswith("expert=a%2Fb#expert-3")
+    assert one(client.get(added).text, "li", id="expert-3")
+    assert "#" not in post(client, [*PAIRS[:2], ("action", "remove:0")]).headers["location"]
+
+
+def test_the_picture_has_a_column_for_every_expert_in_its_thread() -> None:
+    experts = [Expert(ModelRef(f"a/{at}")) for at in range(30)]
+    few = picture.draw(wanted_of(experts[0], Expert(ModelRef("loom/base")), experts[1], experts[0]), 3)
+    assert [(one.colour, one.label) for one in few.columns] == [
+        *[("t-base", "")] * 4, ("t-A", "A"), ("t-base", "base"), ("t-B", "B"), ("t-A", "A"),
+    ]  # fmt: skip
+    assert {one.path.count("M") for one in few.columns} == {3}, "a row a layer"
+    assert few.last == "2"
+    assert [(one.name, one.gives) for one in few.threads] == [
+        ("loom/base", "attention, norms, embeddings, head; MLPs of expert 2"),
+        ("a/0", "MLPs of experts 1 and 4"), ("a/1", "MLPs of expert 3"),
+    ]  # fmt: skip
+    edges = [float(number) for column in few.columns for number in re.findall(r"[MH]([\d.]+)", column.path)]
+    assert (min(edges), max(edges)) == (0.0, 1000.0)
+    many = picture.draw(wanted_of(*experts), 80)
+    assert len(many.columns) == 4 + 30
+    assert not any(one.label for one in many.columns), "letters would lie upon each other"
+    assert from_wanted(wanted_of(*experts)).colour(row_of(experts[9])) == many.columns[4 + 9].colour == "t-B"
 
 
 def test_the_address_is_the_form(online: TestClient) -> None:
