@@ -9,6 +9,7 @@ from app.adapting.sketch import AdapterSketch, ModuleSketch
 from app.adapting.wanted import How
 from app.planning.ledger import listed
 from app.planning.strict_json import short
+from app.recipe.counted import counted
 from app.recipe.findings import Finding
 
 
@@ -91,7 +92,7 @@ def _apart(adapters: Sequence[AdapterSketch]) -> Iterator[Finding]:
     for one in adapters:
         lacking = sorted({name.rpartition(".")[2] for name in everything - one.modules.keys()})
         if lacking:
-            text = f"{one.ref} leaves {len(everything) - len(one.modules)} modules alone that others change "
+            text = f"{one.ref} leaves {counted(len(everything) - len(one.modules), 'module')} alone that others change "
             text += f"({listed([short(name) for name in lacking])}): there it counts as no change."
             yield Finding("info", "modules-differ", one.ref, text)
 

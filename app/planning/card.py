@@ -16,6 +16,7 @@ from app.planning.loading import DIFFUSERS, SAFETENSORS, library_of, with_diffus
 from app.planning.pinning import pin
 from app.planning.plan import Plan
 from app.recipe.catalogue import METHODS, Method
+from app.recipe.counted import counted
 from app.recipe.references import is_hub_id
 from app.recipe.schema import ModelRef
 
@@ -58,7 +59,7 @@ def model_card(plan: Plan, name: str, *, recipe_text: str | None = None, licence
     sections = [
         _front_matter(parents, licence, plan),
         f"# {plain(name) or 'Merged model'}",
-        f"A merge of {_count(len(parents), 'model')}, made with Weightloom.",
+        f"A merge of {counted(len(parents), 'model')}, made with Weightloom.",
         "## What went in",
         _table(parents, plan),
         "## How",
@@ -122,7 +123,7 @@ def _method(method: Method, plan: Plan, parents: Sequence[_Parent]) -> str:
     how = f"Copied unchanged as {dtypes}" if copied else f"Computed in 32-bit floats, written as {dtypes}"
     seeded = f"; random masks from seed {plan.seed}" if method.random else ""
     here = sum(not one.on_hub for one in parents)
-    note = f" {_count(here, 'model')} came from this machine, so others cannot repeat this merge." if here else ""
+    note = f" {counted(here, 'model')} came from this machine, so others cannot repeat this merge." if here else ""
     return "\n\n".join(
         [
             f"Method: **{method.title}** ({_paper(method.paper)}). {method.sentence}",
@@ -174,7 +175,3 @@ def plain(text: str) -> str:
     """One line of text with nothing that Markdown or HTML would act on."""
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     return _MARKDOWN.sub(r"\\\1", line.replace("&", "&amp;"))
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -13,6 +13,7 @@ from app.planning.strict_json import short
 from app.planning.tokenizer_file import TOKENIZER, TokenizerFile, added_entries, read_tokenizer, write_tokenizer
 from app.planning.tokenizers import TOKENIZER_FILES, agreement
 from app.planning.vocabulary import Known, Row, Rules, Vocabulary, count_rows, join, number_tokens
+from app.recipe.counted import counted
 from app.recipe.findings import Finding, refuse
 from app.recipe.roles import first_parent
 from app.recipe.schema import ModelRef, Recipe, TokenizerSpec, TokenRule
@@ -155,14 +156,11 @@ def _new_tokenizer(
     return NewTokenizer(write_tokenizer(owner, tokens, others), added, gone, retrained)
 
 
-def _tokens(count: int) -> str:
-    return "token" if count == 1 else "tokens"
-
-
 def _remarks(parents: Parents, known: Sequence[Known], made: Vocabulary, union: bool, place: str) -> Iterator[Finding]:
     mine, who = known[made.owner], parents.name(made.owner)
     more = len(made.tokens) - len(mine.tokens)
-    text = f"The result has the vocabulary of {who}{f' and {more} {_tokens(more)} more' if more else ''}: "
+    beside = f" and {counted(more, 'token')} more" if more else ""
+    text = f"The result has the vocabulary of {who}{beside}: "
     text += f"{len(made.tokens)} tokens in {made.rows} rows."
     yield Finding("info", "vocabularies-joined", place, text)
     kinds = {parents.name(parent): _kind(one.file) for parent, one in enumerate(known)}

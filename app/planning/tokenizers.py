@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
 from app.planning.facts import ModelFacts
+from app.recipe.counted import counted
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
 """Files that hold a vocabulary, the most telling first."""
@@ -45,10 +46,6 @@ def agreement(first: ModelFacts, other: ModelFacts) -> Agreement:
     return "same" if _identical_files(first, other) else _by_content(first, other)
 
 
-def _tokens(found: Collection[str]) -> str:
-    return "token" if len(found) == 1 else "tokens"
-
-
 def difference(first: ModelFacts, other: ModelFacts) -> str:
     """In what two vocabularies differ, as the end of a sentence; empty when it cannot be told."""
     mine, theirs = (read_vocabulary(facts.texts.get("tokenizer.json", "")) for facts in (first, other))
@@ -57,9 +54,9 @@ def difference(first: ModelFacts, other: ModelFacts) -> str:
     missing, extra = mine.tokens.keys() - theirs.tokens.keys(), theirs.tokens.keys() - mine.tokens.keys()
     moved = [token for token in mine.tokens.keys() & theirs.tokens.keys() if mine.tokens[token] != theirs.tokens[token]]
     parts = [
-        f"{len(extra)} {_tokens(extra)} more" if extra else "",
-        f"{len(missing)} {_tokens(missing)} fewer" if missing else "",
-        f"{len(moved)} {_tokens(moved)} with another id" if moved else "",
+        f"{counted(len(extra), 'token')} more" if extra else "",
+        f"{counted(len(missing), 'token')} fewer" if missing else "",
+        f"{counted(len(moved), 'token')} with another id" if moved else "",
     ]
     return ", ".join(part for part in parts if part)
 

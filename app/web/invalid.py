@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 
+from app.recipe.counted import counted
 from app.recipe.findings import Finding
 
 MOST = 20
@@ -70,21 +71,17 @@ def _always(wrong: str, fix: str) -> Callable[[Limits], Words]:
     return lambda _: (wrong, fix)
 
 
-def _counted(number: Any, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"
-
-
 _WORDS: Mapping[str, Callable[[Limits], Words]] = {
     "string_too_long": lambda to: (
-        f"is longer than {_counted(to['max_length'], 'letter', 'letters')}.", "Shorten it.",
+        f"is longer than {counted(to['max_length'], 'letter', 'letters')}.", "Shorten it.",
     ),
     "string_too_short": lambda to: (
-        f"is shorter than {_counted(to['min_length'], 'letter', 'letters')}.", "Write more.",
+        f"is shorter than {counted(to['min_length'], 'letter', 'letters')}.", "Write more.",
     ),
     "too_long": lambda to: (
-        f"has more than {_counted(to['max_length'], 'entry', 'entries')}.", "Leave some of them out.",
+        f"has more than {counted(to['max_length'], 'entry', 'entries')}.", "Leave some of them out.",
     ),
-    "too_short": lambda to: (f"has fewer than {_counted(to['min_length'], 'entry', 'entries')}.", "Add more."),
+    "too_short": lambda to: (f"has fewer than {counted(to['min_length'], 'entry', 'entries')}.", "Add more."),
     "greater_than_equal": lambda to: (f"is less than {to['ge']}.", f"Write {to['ge']} or more."),
     "greater_than": lambda to: (f"is not more than {to['gt']}.", f"Write more than {to['gt']}."),
     "less_than_equal": lambda to: (f"is more than {to['le']}.", f"Write {to['le']} or less."),

@@ -69,7 +69,7 @@ def test_what_is_worth_knowing(library: Library, tmp_path: Path) -> None:
     told = {one.code: one.text for one in looked.findings}
     assert "made for different models: o/base and o/other" in told["adapter-of-another-base"]
     assert "strange_setting" in told["adapter-settings"]
-    assert "local:d/few leaves 1 modules alone that others change (down)" in told["modules-differ"]
+    assert "local:d/few leaves 1 module alone that others change (down)" in told["modules-differ"]
     assert "local:d/one 1.73 (rsLoRA); local:d/two 4; local:d/few 1" in told["scales-differ"]
     assert "rank 9, where the largest adapter has 3" in told["rank-grows"]
     assert looked.base == "o/base"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,12 +85,14 @@ _APPLICATIONS: dict[tuple[str, ...], FastAPI] = {}
 """By what they are for, and the names they answer to."""
 
 
-def _application(purpose: str, settings: Settings) -> FastAPI:
-    """One for all tests of a process, as a server has one: with the first requests it makes its routes and templates
-    ready, which takes longer than most tests. What it keeps in memory is forgotten."""
+def application(purpose: str, settings: Settings, add: Callable[[FastAPI], None] = lambda _: None) -> FastAPI:
+    """One for all tests of a process with this purpose, as a server has one: with the first requests it makes its
+    routes and templates ready, which takes longer than most tests. What it keeps in memory is forgotten. ``add`` gives
+    it routes that no other purpose has."""
     key = (purpose, *sorted(allowed_hosts(settings)))
     if key not in _APPLICATIONS:
         _APPLICATIONS[key] = create_app(settings)
+        add(_APPLICATIONS[key])
     app = _APPLICATIONS[key]
     app.state.settings, app.state.job_memory = settings, None
     return app
@@ -98,7 +100,7 @@ def _application(purpose: str, settings: Settings) -> FastAPI:
 
 @pytest.fixture
 def app(settings: Settings) -> FastAPI:
-    return _application("alone", settings)
+    return application("alone", settings)
 
 
 def browser(app: FastAPI) -> TestClient:
@@ -135,5 +137,5 @@ def with_hub(with_redis: Settings, hub: StandInHub, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def online(with_hub: Settings) -> Iterator[TestClient]:
-    with browser(_application("online", with_hub)) as client:
+    with browser(application("online", with_hub)) as client:
         yield client

@@ -11,10 +11,13 @@ from pydantic import BaseModel, SecretStr
 from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 
+from app.main import create_app
 from app.recipe.findings import refuse
+from app.settings import Settings
 from app.web.errors import not_found
 from app.web.rendering import Templates
 from app.web.static_files import Static
+from tests.web.conftest import application, browser
 from tests.web.test_security import missing_headers
 
 SECRET = "hf_CANARYCANARYCANARYCANARY"
@@ -25,9 +28,8 @@ class Body(BaseModel):
     token: SecretStr
 
 
-@pytest.fixture
-def app(app: FastAPI) -> FastAPI:
-    """The real application with routes that fail, under both kinds of address."""
+def _failing(app: FastAPI) -> None:
+    """Routes that fail, under both kinds of address."""
 
     def crash() -> None:
         raise ZeroDivisionError(SECRET)
@@ -50,7 +52,11 @@ def app(app: FastAPI) -> FastAPI:
         app.add_api_route(f"{prefix}/missing", missing)
         app.add_api_route(f"{prefix}/teapot", teapot)
         app.add_api_route(f"{prefix}/takes", takes, methods=["POST"])
-    return app
+
+
+@pytest.fixture
+def app(settings: Settings) -> FastAPI:
+    return application("failing", settings, _failing)
 
 
 @pytest.mark.parametrize(
@@ -131,13 +137,16 @@ def test_headers_of_an_error_stay(client: TestClient) -> None:
 
 @pytest.mark.parametrize("broken", [None, "{{ nowhere.to_be_found }}", "{% if %}", "{{ static('none.css') }}"])
 def test_when_the_error_page_itself_fails_a_plain_one_goes_out(
-    app: FastAPI, client: TestClient, tmp_path: Path, broken: str | None
+    settings: Settings, tmp_path: Path, broken: str | None
 ) -> None:
     if broken is not None:
         (tmp_path / "pages").mkdir()
         (tmp_path / "pages/error.html").write_text(broken)
     (tmp_path / "static").mkdir()
+    app = create_app(settings)
+    _failing(app)
     app.state.templates = Templates(tmp_path, Static(tmp_path / "static"))
+    client = browser(app)
     for path, status in (("refused", 422), ("crash", 500), ("nowhere", 404)):
         answer = client.get(f"/test/{path}")
         assert answer.status_code == status

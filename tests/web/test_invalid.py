@@ -10,6 +10,8 @@ from fastapi import FastAPI, Header, Query
 from pydantic import BaseModel, Field
 from starlette.testclient import TestClient
 
+from app.settings import Settings
+from tests.web.conftest import application
 from tests.web.pages.html import elements
 
 SECRET = "hf_CANARYCANARYCANARYCANARY"
@@ -27,8 +29,7 @@ class Item(BaseModel, extra="forbid"):
     inner: Item | None = None
 
 
-@pytest.fixture
-def app(app: FastAPI) -> FastAPI:
+def _asking(app: FastAPI) -> None:
     def asks(
         q: Annotated[str, Query(max_length=5)],
         limit: Annotated[int, Query(ge=1, le=50)] = 1,
@@ -42,7 +43,11 @@ def app(app: FastAPI) -> FastAPI:
     for prefix in ("/api/test", "/test"):
         app.add_api_route(f"{prefix}/asks", asks)
         app.add_api_route(f"{prefix}/takes", takes, methods=["POST"])
-    return app
+
+
+@pytest.fixture
+def app(settings: Settings) -> FastAPI:
+    return application("asking", settings, _asking)
 
 
 ADDRESSES: dict[str, tuple[dict[str, str], str, str, str]] = {

@@ -8,12 +8,14 @@ import pytest
 from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
 
+from app.settings import Settings
+from tests.web.conftest import application
+
 LIMIT = 256 * 1024
 
 
-@pytest.fixture
-def app(app: FastAPI) -> FastAPI:
-    """The real application with two routes that read a body whole, as bytes and as JSON."""
+def _reading(app: FastAPI) -> None:
+    """Two routes that read a body whole, as bytes and as JSON."""
 
     async def raw(request: Request) -> int:
         return len(await request.body())
@@ -23,7 +25,11 @@ def app(app: FastAPI) -> FastAPI:
 
     app.add_api_route("/api/test/raw", raw, methods=["POST"])
     app.add_api_route("/api/test/json", parsed, methods=["POST"])
-    return app
+
+
+@pytest.fixture
+def app(settings: Settings) -> FastAPI:
+    return application("reading", settings, _reading)
 
 
 def pieces(total: int) -> Iterator[bytes]:

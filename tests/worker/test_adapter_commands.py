@@ -33,7 +33,7 @@ def test_two_adapters_are_merged(home: Path, capsys: pytest.CaptureFixture[str])
     assert main(["merge-adapters", "one", "two", "out", "--method", "cat", "--weights", "1,-0.5"]) == OK
     wanted = product(bare(home / "one"), "a.q") - 0.5 * product(bare(home / "two"), "a.q")
     np.testing.assert_allclose(product(bare(home / "out"), "a.q"), wanted, atol=1e-7)
-    assert "out: 1 modules of rank 6" in capsys.readouterr().out
+    assert "out: 1 module of rank 6" in capsys.readouterr().out
     manifest = read_manifest(home / "out")
     assert manifest is not None and manifest.about["weights"] == [1.0, -0.5]
     assert {one.name for one in manifest.files} == {"README.md", "adapter_config.json", "adapter_model.safetensors"}

@@ -18,6 +18,7 @@ from app.planning.facts import ModelFacts
 from app.planning.parents import Parents
 from app.planning.plan import Carry, Plan
 from app.preadapt import Preextract, preextract, premerge
+from app.recipe.counted import counted
 from app.recipe.findings import Finding, refuse
 from app.recipe.references import parse_reference
 from app.recipe.schema import Recipe
@@ -83,7 +84,9 @@ def merged(
     _make_room(looked.outline.output_bytes, inputs, out, watch)
     folders = fetch(inputs, library, watch, token=token)
     count, size = len(looked.outline.ranks), looked.outline.output_bytes
-    watch.enter("merging", f"Merging {len(folders)} adapters, {count} modules.", tensors=count, size=size)
+    watch.enter(
+        "merging", f"Merging {counted(len(folders), 'adapter')}, {counted(count, 'module')}.", tensors=count, size=size
+    )
 
     def tell(done: int, module: str) -> None:
         watch.check()
@@ -95,7 +98,10 @@ def merged(
         made = merge_adapters(loaded, wanted.how, wanted.dtype, tell)
     how = wanted.how
     files = {**made.files, "README.md": merged_card(title, inputs.parents, how).encode()}
-    lines = (f"{len(made.ranks)} modules of rank {range_words(made.ranks.values())}.", *_least_kept(made.kept))
+    lines = (
+        f"{counted(len(made.ranks), 'module')} of rank {range_words(made.ranks.values())}.",
+        *_least_kept(made.kept),
+    )
     about = {"method": how.method, "weights": list(how.weights), "base": looked.base}
     return MadeAdapter(files, about, inputs.parents, looked.findings, made.ranks, made.kept, lines)
 
@@ -143,7 +149,7 @@ def _tokenizer(looked: Preextract) -> Carried:
 
 def _extract_lines(made: Extracted) -> Iterator[str]:
     saved = f", {len(made.saved)} saved whole" if made.saved else ""
-    yield f"LoRA on {len(made.ranks)} modules{saved}."
+    yield f"LoRA on {counted(len(made.ranks), 'module')}{saved}."
     if made.kept:
         least = min(made.kept, key=lambda name: made.kept[name])
         middle = sorted(made.kept.values())[len(made.kept) // 2]

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from app.planning.facts import ModelFacts
 from app.planning.plan import Plan
+from app.recipe.counted import counted
 from worker.engine.execute import Progress, Written, execute
 from worker.engine.sources import Place
 from worker.steps.mixtures import keep, with_mixtures
@@ -23,7 +24,7 @@ def merge(
     """
     key = plan_key(plan, places)
     tensors = sum(1 for _ in plan.steps())
-    text = f"Merging {tensors} tensors into {len(plan.shards)} {'file' if len(plan.shards) == 1 else 'files'}."
+    text = f"Merging {counted(tensors, 'tensor')} into {counted(len(plan.shards), 'file')}."
     watch.enter("merging", text, tensors=tensors, size=plan.output_bytes)
     finished = with_mixtures(plan, watch.finished(key), out, key)
     _remove_strangers(out, set(finished))

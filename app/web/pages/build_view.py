@@ -14,6 +14,7 @@ from app.planning.plan import Plan
 from app.planning.rates import roughly
 from app.preflight import Preflight
 from app.recipe.catalogue import Method
+from app.recipe.counted import counted
 from app.recipe.findings import Finding
 from app.recipe.fixes import Fix, fixes
 from app.recipe.form import FormView, view
@@ -233,7 +234,7 @@ def _tiles(checked: Preflight) -> tuple[Tile, ...]:
         return ()
     shards, cost = len(checked.plan.shards), checked.estimate
     return (
-        Tile(byte_size(cost.output_bytes), f"result, {shards} {'shard' if shards == 1 else 'shards'}"),
+        Tile(byte_size(cost.output_bytes), f"result, {counted(shards, 'shard')}"),
         Tile(roughly(cost.seconds), "on this machine"),
         Tile(byte_size(cost.peak_memory_bytes), "peak memory"),
         Tile(byte_size(cost.download_bytes) if cost.download_bytes else "nothing", "to download"),

@@ -13,6 +13,7 @@ from app.comparing.suggestions import Suggestion
 from app.comparing.sums import TensorSums
 from app.comparing.telling import told
 from app.jobs.models import Job
+from app.recipe.counted import counted
 from app.recipe.writing import write_recipe
 from app.web.pages.pictures.heatmap import HeatMap, draw, place_key, place_name, read_place
 from app.web.pages.pictures.threads import thread
@@ -167,7 +168,7 @@ def _cell(comparison: Comparison, place: Place) -> CellView:
     every = [one for one in comparison.subjects if one or len(comparison.models) > 2]
     tables = [_numbers(comparison, every, (one,), one.name, _about(one)) for one in inside[:MOST_TABLES]]
     if len(inside) > 1:
-        tables.insert(0, _numbers(comparison, every, inside, "Together", f"{len(inside)} tensors"))
+        tables.insert(0, _numbers(comparison, every, inside, "Together", counted(len(inside), "tensor")))
     title = place_name(place)
     hidden = max(0, len(inside) - MOST_TABLES)
     return CellView(title[0].upper() + title[1:], tuple(_name(one) for one in every), tuple(tables), hidden)
@@ -208,5 +209,5 @@ def _notes(comparison: Comparison) -> list[str]:
         notes.append(f"Largest changes: the largest {top} of each model's, so {top} overlap is what chance gives.")
     if comparison.left_out_count:
         count = comparison.left_out_count
-        notes.append(f"{count} {'tensor' if count == 1 else 'tensors'} could not be compared.")
+        notes.append(f"{counted(count, 'tensor')} could not be compared.")
     return notes

@@ -9,6 +9,7 @@ from app.planning.facts import ModelFacts
 from app.planning.layers import Structure, read_structure
 from app.planning.parts import Parts, called, find_parts
 from app.recipe.catalogue import METHODS
+from app.recipe.counted import counted
 from app.recipe.schema import ModelRef, Recipe
 from app.recipe.section_edits import can_move
 from app.recipe.sections import Section, usable
@@ -82,7 +83,7 @@ def _step(recipe: Recipe, at: int, document: Recipe, section: Section) -> Step:
     last = at == len(recipe.stages)
     method = METHODS.get(document.merge_method)
     count = len(document.own_parents())
-    title = f"{method.title if method else 'A merge'} of {count} {'model' if count == 1 else 'models'}"
+    title = f"{method.title if method else 'A merge'} of {counted(count, 'model')}"
     return Step(at, (document.name or "") if not last else "result", title, at == section.document, last)
 
 

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse
 
 from app.comparing.comparison import Place
 from app.comparing.measures import MEASURES
+from app.experts.wanted import Expert, WantedMixture
 from app.recipe.catalogue import METHODS, Parameter
 from app.recipe.findings import Finding
 from app.recipe.form import view
@@ -19,8 +20,9 @@ from app.recipe.schema import ModelRef, Recipe, Rule, Slice, Source
 from app.web.dependencies import TemplatesDep
 from app.web.pages.comparison_view import Numbers
 from app.web.pages.curve_desk import CurveDesk, drawn, lay_desk
+from app.web.pages.expert_rows import row_of
 from app.web.pages.job_stages import StageView
-from app.web.pages.pictures import curves, heatmap, loom, sparkline, stack
+from app.web.pages.pictures import curves, heatmap, loom, mixture, sparkline, stack
 from app.web.pages.pictures.method import example
 from app.web.pages.pictures.threads import COLOURS, thread
 from app.web.pages.stack_desk import StackDesk, stack_desk
@@ -44,7 +46,21 @@ def show(request: Request, templates: TemplatesDep) -> HTMLResponse:
         blocks=stack.sample(), stacks=_stack(),
         spark=sparkline.draw([1.0 + 0.3 * sin(index / 4) for index in range(60)]),
         workers=WorkersPill("1 worker · CPU", "good", 1), heats=_heats(), numbers=_numbers(), desk=_desk(picture),
+        expert=row_of(_EXPERTS[0]), mixtures=_mixtures(),
     )  # fmt: skip
+
+
+_EXPERTS = (
+    Expert(ModelRef("owner/code"), ("Write a loop over two lists in Python.", "Explain this traceback."), ("Sing.",)),
+    Expert(ModelRef("owner/verse"), ("Write a poem about the sea.",)),
+)
+
+
+def _mixtures() -> tuple[mixture.MixturePicture, ...]:
+    """One with a shared expert and routers made from prompts; one whose depth is not known, with routers drawn."""
+    base = ModelRef("owner/base")
+    made = WantedMixture(base, _EXPERTS, (Expert(base, ("Hello.",)),))
+    return mixture.draw(made, _LAYERS), mixture.draw(WantedMixture(base, _EXPERTS, gate_mode="random"))
 
 
 def _shares(layer: int) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from app.jobs.store import Store
+from app.recipe.counted import counted
 from app.web.dependencies import JobsDep, TemplatesDep
 
 router = APIRouter(include_in_schema=False)
@@ -29,7 +30,7 @@ def workers_pill(jobs: Store) -> WorkersPill:
         return WorkersPill("worker offline", "bad", 0)
     busy = sum(1 for worker in workers if worker.job_id)
     devices = sorted({_device(worker.device) for worker in workers})
-    words = f"{len(workers)} {'worker' if len(workers) == 1 else 'workers'} · {', '.join(devices)}"
+    words = f"{counted(len(workers), 'worker')} · {', '.join(devices)}"
     return WorkersPill(f"{words} · busy" if busy == len(workers) else words, "live" if busy else "good", len(workers))
 
 

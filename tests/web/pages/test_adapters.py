@@ -139,7 +139,7 @@ def finished(database: Sessions, settings: Settings) -> Job:
         job.id,
         {"adapter_model.safetensors": b"x", "adapter_config.json": b"{}"},
         base='a/"b',
-        told=["1 modules of rank 4."],
+        told=["1 module of rank 4."],
     )
     assert claim.succeed({"bytes": 3, "files": 2})
     done = store.get(job.id)
@@ -153,7 +153,7 @@ def test_a_finished_adapter_is_taken_away_like_any_other_result(client: TestClie
     assert "PeftModel.from_pretrained(model, " in code
     assert r'from_pretrained("a/\"b", dtype="auto")' in code
     assert "/files/adapter_model.safetensors" in page
-    assert "1 modules of rank 4." in page
+    assert "1 module of rank 4." in page
     assert [link.text for link in elements(page, "a") if link.attributes["href"].startswith("/models/view?ref=local")]
     again = client.get(link_called(page, "Open its form")).text
     assert shown(again) == [("adapter", ONE), ("weight", "1"), ("adapter", TWO), ("weight", "0.5")]
