@@ -41,6 +41,11 @@ class ModelRef:
         """The model's own name, without owner, root, folder or a file's ending."""
         return self.name.rsplit("/", 1)[-1].removesuffix(".safetensors")
 
+    @property
+    def unversioned(self) -> str:
+        """The names, the adapter's included, without revisions: for people, where commits stand elsewhere."""
+        return self.name if self.adapter is None else f"{self.name} + {self.adapter.name}"
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:

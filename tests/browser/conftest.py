@@ -105,8 +105,10 @@ def _ready_at(process: subprocess.Popen[str], data: Path) -> str:
     raise AssertionError(f"Weightloom did not start:\n{''.join(said)}\n{logs}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    """Closed behind the last of these tests: its event loop counts as running in this thread as long as it is open, and
+    other tests of the process start loops of their own."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium.find(), args=list(chromium.FLAGS))
         yield browser

@@ -10,7 +10,6 @@ from app.recipe.findings import Refused
 from app.recipe.form import view
 from app.recipe.reading import read_recipe
 from app.recipe.references import parse_reference
-from app.recipe.schema import ModelRef
 from app.web.pages import adapters_form
 from app.web.pages.pictures.mixture import letters
 from app.web.pages.pictures.threads import thread
@@ -30,15 +29,15 @@ def job_parents(job: Job) -> tuple[JobParent, ...]:
         refs = [parse_reference(one) for one in job.parents]
         known = ("A", "") if job.kind == "extract-lora" else adapters_form.LETTERS
         each = zip(known, refs, strict=False)
-        return tuple(JobParent(letter, thread(letter), _names(ref), ref.revision or "") for letter, ref in each)
+        return tuple(JobParent(letter, thread(letter), ref.unversioned, ref.revision or "") for letter, ref in each)
     if mixed := mixture_of(job):
         lettered = letters(mixed).items()
-        return tuple(JobParent(letter, thread(letter), _names(ref), ref.revision or "") for ref, letter in lettered)
+        return tuple(JobParent(letter, thread(letter), ref.unversioned, ref.revision or "") for ref, letter in lettered)
     recipe = read_recipe(job.pinned or job.recipe).draft
     if recipe is None:
         return ()
     return tuple(
-        JobParent(one.letter, thread(one.letter), _names(one.model), one.model.revision or "")
+        JobParent(one.letter, thread(one.letter), one.model.unversioned, one.model.revision or "")
         for one in view(recipe).parents
     )
 
@@ -49,7 +48,3 @@ def mixture_of(job: Job) -> WantedMixture | None:
         return read_mixture(job.pinned or job.recipe) if job.kind == "mixture" else None
     except Refused:
         return None
-
-
-def _names(model: ModelRef) -> str:
-    return model.name if model.adapter is None else f"{model.name} + {model.adapter.name}"

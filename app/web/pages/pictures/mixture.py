@@ -112,13 +112,13 @@ def _threads(wanted: WantedMixture, named: Mapping[ModelRef, str]) -> tuple[Thre
             gives.append(f"MLPs of expert{'s' if len(numbers) > 1 else ''} {listed(numbers, most=9)}")
         if any(one.source == ref for one in wanted.shared):
             gives.append("MLPs of the shared expert")
-        found.append(Thread(letter, thread(letter), str(ref), "; ".join(gives)))
+        found.append(Thread(letter, thread(letter), ref.unversioned, "; ".join(gives)))
     return tuple(found)
 
 
 def _told(wanted: WantedMixture) -> str:
     shared = ", one of them shared" if wanted.shared else ""
     return (
-        f"Every layer: attention from {wanted.base}, a router, and {len(wanted.everyone)} MLPs{shared}, "
-        f"each from its expert. Embeddings and head from {wanted.base}."
+        f"Every layer: attention from {wanted.base.unversioned}, a router, and {len(wanted.everyone)} MLPs{shared}, "
+        f"each from its expert. Embeddings and head from {wanted.base.unversioned}."
     )
