@@ -1,4 +1,5 @@
-"""How the tests are spread over processes and threads, and that a failure is told at once."""
+"""How the tests are spread over processes and threads, that they do the same each time, and that a failure is told at
+once."""
 
 from __future__ import annotations
 
@@ -6,11 +7,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 """Test processes share the cores. Threads of NumPy and torch that wait for each other spin, and cost more than twice
 the time; the engine has its own threads and lets those libraries use one each."""
+
+settings.register_profile("same", derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+"""What passes once passes again. HYPOTHESIS_PROFILE=default draws other examples each time."""
 
 TESTS = Path(__file__).parent
 LONG = ("real", "browser", "worker", "test_compose_commands.py", "web", "benchmarks")

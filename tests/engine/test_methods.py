@@ -97,6 +97,21 @@ def merges(draw: Any, method: str) -> Drawn:
     )  # fmt: skip
 
 
+def has_direction(drawn: Drawn) -> bool:
+    """False near the place where the directions that MultiSLERP averages cancel out: a rounding decides there where
+    their mean points."""
+    if drawn.method != "multislerp" or not drawn.tensors[0].size:
+        return True
+    origin = drawn.tensors[0] if drawn.base else 0.0
+    moves = [tensor - origin for tensor in drawn.tensors[int(drawn.base) :]]
+    weights = np.array([one["weight"] for one in drawn.each])
+    if not any(move.any() for move in moves):
+        return True
+    units = [move / max(float(np.linalg.norm(move)), 1e-9) for move in moves]
+    mean = sum(weight * unit for weight, unit in zip(weights / weights.sum(), units, strict=True))
+    return bool(np.linalg.norm(mean) > 1e-3)
+
+
 def run(drawn: Drawn, device: str = "cpu", dtype: str = "F32") -> np.ndarray:
     models = [
         {"t": torch.from_numpy(tensor).to(TORCH[one])} for tensor, one in zip(drawn.tensors, drawn.dtypes, strict=True)
@@ -124,6 +139,7 @@ def test_a_method_is_its_formula(method: str) -> None:
     @settings(max_examples=40, deadline=None)
     @given(drawn=merges(method))
     def check(drawn: Drawn) -> None:
+        assume(has_direction(drawn))
         wanted = expected(drawn)
         found = run(drawn)
         assert found.shape == wanted.shape
