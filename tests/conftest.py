@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 """Test processes share the cores. Threads of NumPy and torch that wait for each other spin, and cost more than twice
 the time; the engine has its own threads and lets those libraries use one each."""
 
-settings.register_profile("same", derandomize=True)
+settings.register_profile("same", derandomize=True, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 """What passes once passes again. HYPOTHESIS_PROFILE=default draws other examples each time."""
 
