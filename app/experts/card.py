@@ -71,13 +71,8 @@ def _table(wanted: WantedMixture, refs: dict[ModelRef, ModelRef], facts: dict[Mo
         told = facts[ref]
         version = f"`{told.commit}`" if told.commit else "a local folder"
         licence = plain(told.licence or "not known")
-        lines.append(f"| {part} | {plain(_name(refs[ref]))} | {version} | {licence} | {_told(prompts)} |")
+        lines.append(f"| {part} | {plain(refs[ref].unversioned)} | {version} | {licence} | {_told(prompts)} |")
     return "\n".join(lines)
-
-
-def _name(ref: ModelRef) -> str:
-    """Without the commits, which stand beside it."""
-    return ref.name if ref.adapter is None else f"{ref.name}+{ref.adapter.name}"
 
 
 def _prompts(one: Expert) -> tuple[str, ...]:

@@ -100,6 +100,7 @@ class Rig:
         """See ``faults.py``. ``kills``: how many processes ``kill_at_tensor`` is to end."""
         shutil.rmtree(self.folder / "kills", ignore_errors=True)
         (self.folder / "kills").mkdir()
+        (self.folder / "at-shard").unlink(missing_ok=True)
         for bullet in range(kills):
             (self.folder / "kills" / str(bullet)).touch()
         fresh = self._faults.with_suffix(".new")

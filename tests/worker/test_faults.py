@@ -75,7 +75,7 @@ def test_process_killed_after_the_weights(steady: Rig, undisturbed: dict[str, st
 
 
 def test_the_third_death_ends_it_with_a_hint_and_others_go_on(steady: Rig, undisturbed: dict[str, str]) -> None:
-    steady.faults(kills=3, kill_at_tensor=20)
+    steady.faults(kills=3, kill_at_tensor=20, safe_first=True)
     job = steady.submit()
     ended = steady.ended(job)
     assert (ended.state, ended.attempt, ended.crashes) == ("failed", 3, 3), steady.told()
@@ -83,6 +83,7 @@ def test_the_third_death_ends_it_with_a_hint_and_others_go_on(steady: Rig, undis
     assert ended.error[0]["code"] == "worker-died"
     assert "GiB" in ended.error[0]["text"]
     assert steady.ended(steady.submit()).state == "succeeded", steady.told()
+    assert steady.store.shards(job.id)
     assert steady.store.retry(job.id) is not None
     assert steady.queue.send(job.id, "merge")
     assert steady.ended(job).state == "succeeded", steady.told()
