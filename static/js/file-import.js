@@ -22,7 +22,9 @@ customElements.define("file-import", class extends HTMLElement {
   connectedCallback() {
     const input = this.querySelector("input[type=file]");
     input.parentElement.hidden = false;
-    input.addEventListener("change", () => this.take(input.files[0]));
+    const chosen = () => this.take(input.files[0]);
+    input.addEventListener("change", chosen);
+    chosen(); // a file may have been chosen while this script was on its way
     this.target = document.getElementById("drop-here");
     for (const name of ["dragenter", "dragover"]) document.addEventListener(name, (event) => this.over(event));
     document.addEventListener("dragleave", (event) => event.relatedTarget || this.target.hidePopover());

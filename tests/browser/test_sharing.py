@@ -144,8 +144,11 @@ def test_a_finding_is_fixed_by_a_click(page: Page, app: Running) -> None:
 
 def test_files_that_are_no_recipe_are_told_and_none_is_cut_off(page: Page, app: Running) -> None:
     page.goto(app.url)
-    page.get_by_role("button", name="Import").click()
     chosen, told = page.locator("#import-file"), page.locator("#import [role=status]")
+    chosen.set_input_files({"name": "early.yml", "mimeType": "text/plain", "buffer": b"merge_method: linear\n"})
+    page.get_by_role("button", name="Import").click()
+    expect(told, "what is chosen before the script has come").to_have_text("Read from early.yml.")
+    page.locator("#import-text").fill("")
     for name, body, words in (
         ("empty.safetensors", b"", "damaged"),
         ("broken.safetensors", b"\x10\0\0\0\0\0\0\0no JSON", "damaged"),
