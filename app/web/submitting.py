@@ -10,11 +10,9 @@ from app.jobs.store import NewJob
 from app.planning.pinning import pin
 from app.planning.plan import Plan
 from app.preflight import Preflight
-from app.recipe.catalogue import METHODS
 from app.recipe.findings import Finding, Refused, refuse
 from app.recipe.identity import recipe_hash
-from app.recipe.naming import named_parents
-from app.recipe.schema import Recipe
+from app.recipe.naming import title_of
 from app.web.checking import check
 from app.web.errors import Failed
 from app.web.services import Services
@@ -61,7 +59,7 @@ def _new_job(text: str, checked: Preflight, plan: Plan, params: dict[str, Any], 
     return NewJob(
         kind="merge",
         recipe=text,
-        title=title(plan.recipe),
+        title=title_of(plan.recipe),
         seed=plan.seed,
         recipe_hash=recipe_hash(plan.recipe),
         pinned=plan.recipe_text,
@@ -69,14 +67,3 @@ def _new_job(text: str, checked: Preflight, plan: Plan, params: dict[str, Any], 
         params=params,
         idempotency_key=key,
     )
-
-
-def title(recipe: Recipe) -> str:
-    """The recipe's own name, else ``TIES of a, b and 2 more``."""
-    if recipe.name:
-        return recipe.name[:200]
-    names = list(dict.fromkeys(parent.short for parent in named_parents(recipe)))
-    more = f" and {len(names) - 2} more" if len(names) > 3 else ""
-    told = ", ".join(names[:2] if more else names)
-    method = METHODS.get(recipe.merge_method)
-    return f"{method.title if method else recipe.merge_method} of {told}{more}"[:200]

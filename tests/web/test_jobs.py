@@ -19,9 +19,7 @@ from app.jobs.store import NewJob, Store
 from app.main import create_app
 from app.recipe.findings import Finding
 from app.recipe.reading import read_recipe
-from app.recipe.schema import ModelRef, Recipe, Source
 from app.settings import Settings
-from app.web.submitting import title
 from tests.support.hub import StandInHub
 from tests.support.redis import RedisServer
 from tests.support.waiting import PATIENCE
@@ -59,7 +57,7 @@ def test_a_merge_is_handed_in(online: TestClient, store: Store, hub: StandInHub,
         (name, hub.commit_of(name)) for name in ("loom/base", "loom/code", "loom/prose")
     }
     assert job.parents == [str(one) for one in pinned.parents()]
-    assert job.title == "TIES of code, prose"
+    assert job.title == "code × prose"
 
 
 def test_a_merge_may_be_told_to_store_no_parent(online: TestClient, store: Store) -> None:
@@ -245,22 +243,3 @@ def test_what_has_ended_cannot_be_cancelled(client: TestClient, database: Sessio
     answer = client.post(f"/api/jobs/{job.id}/cancel")
     assert (answer.status_code, answer.json()["findings"][0]["code"]) == (409, "already-ended")
     assert client.post(f"/api/jobs/{'0' * 32}/cancel").status_code == 404
-
-
-def linear(*names: str, **more: Any) -> Recipe:
-    return Recipe("linear", models=tuple(Source(ModelRef(name)) for name in names), **more)
-
-
-@pytest.mark.parametrize(
-    ("recipe", "expected"),
-    [
-        (linear("a/x", "b/y"), "Linear (LERP) of x, y"),
-        (linear("a/x", "b/y", "c/z"), "Linear (LERP) of x, y, z"),
-        (linear("a/x", "b/y", "c/z", "d/w"), "Linear (LERP) of x, y and 2 more"),
-        (linear("a/x", "b/y", name="My own"), "My own"),
-        (linear("local:shelf/one", base_model=ModelRef("local:shelf/one")), "Linear (LERP) of one"),
-        (Recipe("unheard", models=(Source(ModelRef("a/x")),)), "unheard of x"),
-    ],
-)
-def test_titles(recipe: Recipe, expected: str) -> None:
-    assert title(recipe) == expected

@@ -20,6 +20,7 @@ from app.recipe.fixes import Fix, fixes
 from app.recipe.form import FormView, view
 from app.recipe.knobs import Knob
 from app.recipe.method_groups import method_groups, paper_link
+from app.recipe.naming import title_of
 from app.recipe.presets import Preset, presets
 from app.recipe.schema import ModelRef, Recipe
 from app.web.pages.curve_desk import CurveDesk, curve_desk, plan_parts
@@ -33,7 +34,6 @@ from app.web.pages.pictures.loom import LoomPicture
 from app.web.pages.pictures.method import MethodPicture
 from app.web.pages.stack_desk import StackDesk, layer_counts, stack_desk
 from app.web.pages.strip import Strip, draws_layers, strip
-from app.web.pages.titles import title_of
 from app.web.rendering import byte_size
 
 CANNOT_START, CANNOT_DO = "This merge cannot start yet", "This cannot be done"

@@ -8,13 +8,13 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import RedirectResponse, Response
 
 from app.drafts.store import Hold
+from app.recipe.naming import title_of
 from app.web.dependencies import ServicesDep, TemplatesDep
 from app.web.pages.desk import page_key
 from app.web.pages.draft import from_text
 from app.web.pages.keeping import held
 from app.web.pages.posted import FieldsDep
 from app.web.pages.remembered import builder_address
-from app.web.pages.titles import title_of
 
 router = APIRouter(include_in_schema=False)
 

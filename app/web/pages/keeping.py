@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from app.drafts.store import Drafts, Hold, Saved
+from app.recipe.naming import title_of
 from app.web.pages.draft import Draft
 from app.web.pages.posted import Fields
-from app.web.pages.titles import title_of
 
 _MOST = 10**9
 _LOOKING = "look"

@@ -37,6 +37,7 @@ class SharedRow:
     """A recipe with a link; ``origin`` is what it was forked from, ``difference`` what was changed in it."""
 
     recipe: SharedRecipe
+    method: str
     origin: SharedRecipe | None
     difference: tuple[Line, ...]
 
@@ -65,5 +66,11 @@ def _rows(shared: SharedRecipes, newest: Sequence[SharedRecipe]) -> list[SharedR
     rows = []
     for one in newest:
         origin = shared.get(one.forked_from) if one.forked_from else None
-        rows.append(SharedRow(one, origin, difference(origin.text, one.text) if origin else ()))
+        rows.append(SharedRow(one, _method(one.text), origin, difference(origin.text, one.text) if origin else ()))
     return rows
+
+
+def _method(text: str) -> str:
+    """What tells recipes with the same parents apart."""
+    recipe = read_recipe(text).draft
+    return METHODS[recipe.merge_method].title if recipe and recipe.merge_method in METHODS else ""

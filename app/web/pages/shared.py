@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 
 from app.recipe.findings import Refused
 from app.recipe.identity import read_share_token
+from app.recipe.naming import title_of
 from app.recipe.reading import read_recipe
 from app.recipe.schema import Recipe
 from app.recipe.writing import write_recipe
@@ -27,7 +28,6 @@ from app.web.pages.shared_view import SharedPage, carried_page, stored_page
 from app.web.pages.workers import workers_pill
 from app.web.png import png
 from app.web.rendering import wants_partial
-from app.web.submitting import title
 
 router = APIRouter(include_in_schema=False)
 
@@ -47,7 +47,8 @@ def share(request: Request, services: ServicesDep, templates: TemplatesDep, fiel
     except Refused as problem:
         page = build_page(draft, fields.get("key", ""), refusal=problem.findings)
         return _refused(request, services, templates, page, fields.get("fork", ""))
-    made = services.shared.share(recipe, title(recipe), fields.get("fork") or None, _layers(fields.get("layers", "")))
+    layers = _layers(fields.get("layers", ""))
+    made = services.shared.share(recipe, title_of(recipe), fields.get("fork") or None, layers)
     address = f"/r/{made.id}"
     if wants_partial(request):
         return Response(status_code=200, headers={"HX-Redirect": address})

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from app.planning.nominal import nominal_plan
 from app.recipe.identity import LONGEST_TOKEN, share_token
+from app.recipe.naming import title_of
 from app.recipe.schema import Recipe
 from app.sharing.models import SharedRecipe
 from app.sharing.store import SharedRecipes
@@ -15,7 +16,6 @@ from app.web.pages.build_view import BuildPage, build_page
 from app.web.pages.draft import from_text
 from app.web.pages.loom_rows import letters_of, loom_picture
 from app.web.pages.pictures.loom import LoomPicture
-from app.web.submitting import title
 
 _CONTEXT_LINES = 3
 
@@ -75,7 +75,7 @@ def stored_page(found: SharedRecipe, shared: SharedRecipes, key: str, host: str)
 
 def carried_page(text: str, recipe: Recipe, key: str, host: str) -> SharedPage:
     """The page of a recipe that came in its link."""
-    return _page(text, title(recipe), key, host, None)
+    return _page(text, title_of(recipe), key, host, None)
 
 
 def _page(text: str, name: str, key: str, host: str, layers: int | None) -> SharedPage:

@@ -9,7 +9,6 @@ from app.recipe.reading import read_recipe
 from app.recipe.schema import ModelRef, Recipe, Rule
 from app.web.pages.build_view import build_page
 from app.web.pages.draft import Draft, from_form, from_text
-from app.web.pages.titles import title_of
 
 TIES = """\
 merge_method: ties
@@ -116,23 +115,3 @@ def test_enter_in_the_field_for_a_model_adds_it_without_a_script() -> None:
     assert draft.recipe is not None
     assert [str(one) for one in draft.recipe.parents()] == ["org/one"]
     assert posted(from_text(""), add="org/o").recipe == Recipe("linear")
-
-
-@pytest.mark.parametrize(
-    ("base", "parents", "expected"),
-    [
-        ("meta/Llama-3.1-8B", ["N/Hermes-3-Llama-3.1-8B", "d/cogito-v1-llama-8B"], "Hermes × cogito"),
-        (None, ["o/SmolLM2-135M"], "SmolLM2"),
-        (None, [], "Untitled merge"),
-        (None, ["o/7B", "o/8b"], "7B × 8b"),
-        (None, ["'local:m/day.safetensors'", "'local:m/night.safetensors'"], "day × night"),
-    ],
-)
-def test_a_recipe_without_a_name_is_called_after_its_parents(
-    base: str | None, parents: list[str], expected: str
-) -> None:
-    lines = ["merge_method: linear", *([f"base_model: {base}"] if base else [])]
-    lines += ["models:", *(f"  - {{model: {one}, parameters: {{weight: 1}}}}" for one in parents)] if parents else []
-    recipe = read_recipe("\n".join(lines)).draft
-    assert recipe is not None
-    assert title_of(recipe) == expected

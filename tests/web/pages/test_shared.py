@@ -173,3 +173,17 @@ def test_licences_and_lineage_are_looked_up_on_demand(online: TestClient, hub: S
     assert "could be asked about" in found.text
     whole = online.post("/recipes/family", data={"recipe": text.replace("loom/gone", "loom/code")})
     assert "<!doctype html>" in whole.text and "All of them come from <strong>loom/code" in whole.text
+
+
+def test_a_recipe_without_a_name_is_called_the_same_everywhere(client: TestClient) -> None:
+    nameless = RECIPE.replace("a/one", "a/Dawn-7B").replace("a/two", "a/Dusk-7B")
+    address = share(client, nameless)
+    page, builder, carried = (
+        client.get(address), client.post("/build", data={"recipe": nameless, "action": "look"}),
+        client.post("/r", data={"token": share_token(read_recipe(nameless).recipe)}),
+    )  # fmt: skip
+    for one in (page, builder, carried):
+        assert elements(one.text, "title")[0].text == "Dawn × Dusk · Weightloom"
+    assert [one.text for one in elements(page.text, "h1")] == ["Dawn × Dusk"]
+    listed = elements(client.get("/recipes").text, "th")
+    assert [one.text for one in listed if "Dawn" in one.text] == ["Dawn × Dusk Linear (LERP)"]
