@@ -24,6 +24,8 @@ _NUMBERS = tuple({"__float__": word} for word in ("Infinity", "-Infinity", "NaN"
 """What transformers writes for numbers that JSON has no word for (the step limits of Mamba)."""
 _CLASS_KEYS = frozenset({"_class_name", "_diffusers_version"})
 """Where diffusers keeps what a config is of: a name among its own classes."""
+_PLAIN_KEYS = frozenset({"_remove_final_layer_norm"})
+"""Settings of a model (OPT) that only look like a library's inner state."""
 _TOLD = frozenset({"auto_map", "quantization_config"})
 
 _DTYPE_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -84,12 +86,19 @@ def _clean(config: Mapping[str, Any], drop: frozenset[str], path: str = "") -> t
     kept: dict[str, Any] = {}
     dropped: list[tuple[str, Any]] = []
     for key, value in config.items():
-        if (key.startswith("_") and not (key in _CLASS_KEYS and not path and isinstance(value, str))) or key in drop:
+        if (key.startswith("_") and not _is_setting(key, value, path)) or key in drop:
             dropped.append((path + key, value))
         else:
             kept[key], inner = _clean_value(value, drop, f"{path}{key}.")
             dropped += inner
     return kept, dropped
+
+
+def _is_setting(key: str, value: Any, path: str) -> bool:
+    """Whether a key counts although it begins with an underscore."""
+    return (key in _CLASS_KEYS and not path and isinstance(value, str)) or (
+        key in _PLAIN_KEYS and isinstance(value, bool)
+    )
 
 
 def _clean_value(value: Any, drop: frozenset[str], path: str) -> tuple[Any, list[Any]]:
@@ -107,11 +116,16 @@ def _repair_vocabulary(edit: ConfigEdit, target: Target) -> None:
     rows, donor_rows = target.rows, target.donor_rows
     if rows is None or rows == donor_rows:
         return
-    sizes = [(path, part.get("vocab_size")) for path, part in config_parts(edit.config)]
-    sizes = [(path, size) for path, size in sizes if type(size) is int]
-    counted = [path for path, size in sizes if size == donor_rows] or [path for path, _ in sizes[:1]]
-    for path in counted:
-        edit.set(path, "vocab_size", rows)
+    sizes = [
+        (path, key, size)
+        for path, part in config_parts(edit.config)
+        for key, size in part.items()
+        if key.startswith("vocab_size") and type(size) is int
+    ]
+    counted = [(path, key) for path, key, size in sizes if size == donor_rows]
+    counted = counted or [(path, key) for path, key, _ in sizes if key == "vocab_size"][:1]
+    for path, key in counted:
+        edit.set(path, key, rows)
 
 
 def _repair_head(edit: ConfigEdit, target: Target) -> None:

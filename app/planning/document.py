@@ -18,6 +18,7 @@ from app.planning.parents import Parents, unfit
 from app.planning.plan import Alignment, Step
 from app.planning.steps import StepMaker
 from app.planning.token_ids import renumber
+from app.planning.uneven import layers_in_one
 from app.planning.weights_only import flat_curves, without_config
 from app.recipe.catalogue import METHODS, Method
 from app.recipe.findings import Finding, Refused, did_you_mean, has_errors, refuse
@@ -57,6 +58,8 @@ def plan_document(recipe: Recipe, facts: Mapping[ModelRef, ModelFacts]) -> Docum
     laid_out, shown = (modular.outline, modular.parents) if modular else (outline(recipe, method, shown), shown)
     steps, noticed = _steps(laid_out, StepMaker(shown, method, _dtype(recipe)))
     donor = modular.frame if modular else pick_donor(recipe, shown, steps)
+    for moved in (laid_out.stacked or (), *(part.origins for part in laid_out.stacks)):
+        _refuse(tuple(layers_in_one(shown, donor, [layer for _, layer in moved])) if moved else ())
     aligner = Aligner(parents, joined.vocabulary, names) if joined else None
     steps = aligner.align(steps) if aligner else steps
     named = outline_modules(recipe, method, parents).parents if modular else parents

@@ -13,7 +13,6 @@ from app.planning.parents import Parents, says_tied
 from app.planning.plan import Step
 from app.planning.shards import nbytes
 from app.planning.uneven import uneven_layers
-from app.recipe.findings import Finding
 from app.recipe.roles import first_parent
 from app.recipe.schema import Recipe
 
@@ -41,11 +40,9 @@ def _first_asked(recipe: Recipe, parents: Parents, steps: Sequence[Step]) -> int
 def result_config(parents: Parents, donor: int, laid_out: Outline, steps: Sequence[Step]) -> Repaired:
     """The donor's config, made true for these steps."""
     stack = None
-    uneven: tuple[Finding, ...] = ()
     if laid_out.stacked is not None:
         origins = [(parents.facts[parent].config, layer) for parent, layer in laid_out.stacked]
         stack = Stack(origins, parents.structures[donor].layers)
-        uneven = tuple(uneven_layers(parents, donor, laid_out.structure.main or "", laid_out.stacked))
     embedding = parents.embeddings[donor]
     rows = _rows(parents, steps)
     heads = {step.name for step in steps if _is_head(step, rows)}
@@ -59,6 +56,9 @@ def result_config(parents: Parents, donor: int, laid_out: Outline, steps: Sequen
         parts=tuple(_part_stack(parents, one) for one in laid_out.stacks),
     )
     repaired = repair_config(parents.facts[donor].config, target)
+    if laid_out.stacked is None:
+        return repaired
+    uneven = uneven_layers(parents, donor, laid_out.structure.main or "", laid_out.stacked, repaired.config)
     return replace(repaired, findings=(*repaired.findings, *uneven))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from types import MappingProxyType
 from typing import Any
 
@@ -27,6 +28,10 @@ _ATTENTION = MappingProxyType({
 """Models whose older configs leave it to a layer's number whether it attends to everything or to a window: the key of
 the period if it has one, the period without it, and the remainder of the layers that attend to everything. Sources:
 their published configs; Gemma 2 (arXiv 2408.00118), Gemma 3 (2503.19786), ModernBERT (2412.13663)."""
+_SCALED = "scale_depth"
+"""MiniCPM divides it by the root of the number of layers and multiplies what each layer adds by that."""
+_LEADING = ("first_k_dense_replace", "num_dense_layers")
+"""How many layers come first that have no experts."""
 _STEP, _DENSE = "decoder_sparse_step", "mlp_only_layers"
 
 
@@ -44,7 +49,7 @@ def repair_layers(edit: ConfigEdit, stack: Stack) -> None:
     """Layer count, one entry for each layer in every list that had one for each, and kinds told by number alone."""
     path, before = _layer_part(edit.config, stack.before, stack.role)
     part, after = edit.part(path), len(stack.origins)
-    kinds = {**_attention_kinds(part, path, stack), **_expert_kinds(part, path, stack)}
+    kinds = {**_attention_kinds(part, path, stack), **_expert_kinds(part, path, stack), **_leading(part, path, stack)}
     for key, value in list(part.items()):
         if key in kinds:
             continue
@@ -56,10 +61,19 @@ def repair_layers(edit: ConfigEdit, stack: Stack) -> None:
             edit.set(path, key, [new for new, origin in enumerate(stack.origins) if _listed(origin, path, key)])
         elif _per_layer(key, value, before):
             edit.set(path, key, [_entry(origin, path, key, value) for origin in stack.origins])
+        elif _by_number(key, value, before):
+            edit.set(path, key, _renumbered(stack.origins, path, key))
+        elif key == _SCALED and type(value) in (int, float):
+            edit.set(path, key, value * sqrt(after / before))
         elif type(value) is int and _PERIODS.fullmatch(key) and "layer_types" not in {**part, **kinds}:
             _check_period(edit, ".".join((*path, key)), value, stack)
     for key, value in kinds.items():
         edit.set(path, key, value)
+    if before != after and after not in (edit.part(path).get(key) for key in LAYER_KEYS):
+        text = f"The config does not tell in a known way that the donor has {before} layers, and so cannot tell that "
+        text += f"the result has {after}. It may be loaded with layers missing or left out."
+        fix = "Correct the number of layers in config.json by hand."
+        edit.findings.append(Finding("warning", "layer-count-unknown", "config.json", text, fix))
 
 
 def layer_marks(config: Mapping[str, Any], layers: int) -> list[tuple[Any, ...]]:
@@ -68,8 +82,10 @@ def layer_marks(config: Mapping[str, Any], layers: int) -> list[tuple[Any, ...]]
     part = part_at(config, path)
     lists = [value for key, value in part.items() if _per_layer(key, value, count)]
     numbers = [value for key, value in part.items() if _numbers_layers(key, value, count)]
+    numbered = [_numbered(value) for key, value in part.items() if _by_number(key, value, count)]
     return [
         (*(str(value[layer]) for value in lists if layer < count), *(layer in value for value in numbers),
+         *(str(value.get(layer)) for value in numbered), *(_leads(part, key, layer) for key in _LEADING),
          _is_dense(part, layer))
         for layer in range(layers)
     ]  # fmt: skip
@@ -117,6 +133,23 @@ def _listed(origin: Origin, path: Path, key: str) -> bool:
     return isinstance(theirs, list) and layer in theirs
 
 
+def _by_number(key: str, value: Any, before: int) -> bool:
+    """Whether a mapping says by their numbers what is special about some layers (``{"05": {"head_dim": 512}}``)."""
+    named = isinstance(value, dict) and value and "layer" in key and not _NOT_PER_LAYER.fullmatch(key)
+    return bool(named) and all(str(one).isdecimal() and int(one) < before for one in value)
+
+
+def _numbered(value: Any) -> dict[int, Any]:
+    return {int(layer): one for layer, one in value.items()} if isinstance(value, dict) else {}
+
+
+def _renumbered(origins: Sequence[Origin], path: Path, key: str) -> dict[str, Any]:
+    """Such a mapping for the result, from each layer's own model. Numbers are as long as the longest."""
+    digits = len(str(len(origins) - 1))
+    found = [_numbered(part_at(config, path).get(key)).get(layer) for config, layer in origins]
+    return {f"{new:0{digits}}": one for new, one in enumerate(found) if one is not None}
+
+
 def _attention_kinds(part: Mapping[str, Any], path: Path, stack: Stack) -> dict[str, Any]:
     """``layer_types`` for a model that leaves them to the layers' numbers, once these have changed."""
     if isinstance(part.get("layer_types"), list):
@@ -159,6 +192,21 @@ def _is_dense(part: Mapping[str, Any], layer: int) -> bool:
     step, dense = part.get(_STEP), part.get(_DENSE)
     listed = isinstance(dense, list) and layer in dense
     return listed or (type(step) is int and step > 0 and (layer + 1) % step != 0)
+
+
+def _leading(part: Mapping[str, Any], path: Path, stack: Stack) -> dict[str, Any]:
+    """How many layers without experts come first now, where they all do."""
+    found: dict[str, Any] = {}
+    for key in _LEADING:
+        if type(part.get(key)) is int:
+            dense = [_leads(part_at(config, path), key, layer) for config, layer in stack.origins]
+            found |= {} if sorted(dense, reverse=True) != dense else {key: sum(dense)}
+    return found
+
+
+def _leads(part: Mapping[str, Any], key: str, layer: int) -> bool:
+    count = part.get(key)
+    return type(count) is int and layer < count
 
 
 def _check_period(edit: ConfigEdit, key: str, period: int, stack: Stack) -> None:

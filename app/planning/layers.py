@@ -7,7 +7,7 @@ Nothing here knows an architecture by name: ``model.layers.3.mlp.up_proj.weight`
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,10 +17,13 @@ from app.planning.module_names import EMBEDDINGS, FINAL_NORM, HEAD, inside_layer
 
 LAYER_KEYS = (
     "num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_decoder_layers", "decoder_layers",
-    "num_encoder_layers", "encoder_layers", "depth",
+    "num_encoder_layers", "encoder_layers", "depth", "num_blocks",
 )  # fmt: skip
 """What configs call the number of layers."""
 _TEXT_PARTS = ("text_config", "llm_config", "language_config", "language_model", "thinker_config", "decoder")
+_SENSES = re.compile(r"vis|image|audio|speech|qformer", re.IGNORECASE)
+_TEXT = re.compile(r"language|text|llm|decoder", re.IGNORECASE)
+"""In names of stacks that see or hear, and of those that write: of two equally long ones the text's is meant."""
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,4}")
 _DIGITS = re.compile(r"([0-9]+)")
 _FEWEST_SUFFIXES = 3
@@ -111,8 +114,11 @@ def read_structure(facts: ModelFacts) -> Structure:
     """Find the stacks and the main one: the one whose length the config gives, else the largest."""
     stacks = layer_stacks(facts)
     for path, _, count in layer_counts(facts.config):
-        main = next((prefix for prefix, layers in stacks.items() if layers == count), None)
-        if main is not None:
+        fitting = [prefix for prefix, layers in stacks.items() if layers == count]
+        if path and path[0] in _TEXT_PARTS:
+            fitting.sort(key=lambda prefix: (_SENSES.search(prefix) is not None, _TEXT.search(prefix) is None))
+        if fitting:
+            main = fitting[0]
             return Structure(stacks, main, _ambiguous(facts, stacks, named=bool(path)))
     return Structure(stacks, next(iter(stacks), None), _ambiguous(facts, stacks, named=False))
 
@@ -126,7 +132,8 @@ def layer_stacks(facts: ModelFacts) -> dict[str, int]:
         if place.layer is not None:
             suffixes.setdefault(place.prefix, {}).setdefault(place.layer, {})[place.suffix] = tensor.alike
             elements[place.prefix] = elements.get(place.prefix, 0) + tensor.elements * tensor.alike
-    found = [prefix for prefix, layers in suffixes.items() if _is_stack(layers)]
+    counts = {count for _, _, count in layer_counts(facts.config)}
+    found = [prefix for prefix, layers in suffixes.items() if _is_stack(layers, counts)]
     found.sort(key=lambda prefix: (-elements[prefix], prefix))
     return {prefix: len(suffixes[prefix]) for prefix in found}
 
@@ -152,12 +159,15 @@ def config_parts(config: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], M
                 yield (key, inner), nested[key][inner]
 
 
-def _is_stack(layers: Mapping[int, Mapping[str, int]]) -> bool:
-    """``layers``: what follows the number in each layer's names, and how many tensors that is."""
+def _is_stack(layers: Mapping[int, Mapping[str, int]], counts: Collection[int]) -> bool:
+    """``layers``: what follows the number in each layer's names, and how many tensors that is. Layers share a name at
+    least, but for hybrids of two kinds (Zamba), which are as many as one of the config's ``counts``."""
     if set(layers) != set(range(len(layers))):
         return False
     shared = set.intersection(*map(set, layers.values()))
-    return bool(shared) and max(sum(layer.values()) for layer in layers.values()) >= _FEWEST_SUFFIXES
+    if not shared and (len(layers) < 2 or len(layers) not in counts):
+        return False
+    return max(sum(layer.values()) for layer in layers.values()) >= _FEWEST_SUFFIXES
 
 
 def _ambiguous(facts: ModelFacts, stacks: Mapping[str, int], named: bool) -> bool:

@@ -1,25 +1,34 @@
-"""Layers that are not all alike: whether each of a stack's layers is of the kind that its new place asks for."""
+"""Layers that are not all alike: whether each of a stack's layers is of the kind that its new place asks for, and
+whether something outside the layers has a part for each of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from app.planning.layer_repair import layer_marks
+from app.planning.layers import config_parts, position
 from app.planning.ledger import listed
 from app.planning.parents import Parents
 from app.planning.strict_json import short
 from app.recipe.findings import Finding
 
+_PER_LAYER_WIDTH = "hidden_size_per_layer_input"
 
-def uneven_layers(parents: Parents, donor: int, stack: str, origins: Sequence[tuple[int, int]]) -> Iterator[Finding]:
+
+def uneven_layers(
+    parents: Parents, donor: int, stack: str, origins: Sequence[tuple[int, int]], config: Mapping[str, Any]
+) -> Iterator[Finding]:
     """A warning when a layer lacks tensors that the donor's layer of that number has, or brings others, and nothing in
-    the config says so: loading would miss the ones and ignore the others. ``origins``: (parent, layer) by layer."""
+    the result's config says so: loading would miss the ones and ignore the others. ``origins``: (parent, layer) by
+    layer."""
     count = parents.structures[donor].layers
     told = _told_kinds(parents, donor, stack)
+    marks = layer_marks(config, len(origins))
     for place, (parent, layer) in enumerate(origins):
         brings = _tensors(parents, parent, stack, layer)
         expected = _tensors(parents, donor, stack, min(place, count - 1))
-        if brings == expected or _explained(parents, parent, layer, brings, told):
+        if brings == expected or (told is not None and told.get(marks[place]) == brings):
             continue
         names = [short(name) for name in sorted(brings - expected or expected - brings)]
         which = "brings" if brings - expected else "lacks"
@@ -46,12 +55,15 @@ def _told_kinds(parents: Parents, donor: int, stack: str) -> dict[tuple[object, 
     return found
 
 
-def _explained(
-    parents: Parents,
-    parent: int,
-    layer: int,
-    brings: frozenset[str],
-    told: dict[tuple[object, ...], frozenset[str]] | None,
-) -> bool:
-    marks = layer_marks(parents.facts[parent].config, parents.structures[parent].layers)
-    return told is not None and layer < len(marks) and told.get(marks[layer]) == brings
+def layers_in_one(parents: Parents, donor: int, moved: Sequence[int]) -> Iterator[Finding]:
+    """An error when layers are put together anew although a matrix outside them holds a part for each, side by side
+    (the per-layer embeddings of Gemma 3n and 4). ``moved``: the number that each layer of the result had."""
+    facts, count = parents.facts[donor], parents.structures[donor].layers
+    widths = [part.get(_PER_LAYER_WIDTH) for _, part in config_parts(facts.config)]
+    sizes = {count * width for width in widths if type(width) is int and width > 0}
+    outside = {name: one for name, one in facts.tensors.items() if position(name).layer is None}
+    names = [name for name, tensor in outside.items() if "per_layer" in name and sizes & set(tensor.shape)]
+    if names and list(moved) != list(range(count)):
+        text = f"{listed([short(name) for name in sorted(names)])} of {parents.name(donor)}: a part for each of the "
+        text += f"{count} layers, side by side, which cannot be put together anew."
+        yield Finding("error", "layers-in-one", "slices", text, "Merge such models whole: models instead of slices.")

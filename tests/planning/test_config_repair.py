@@ -12,6 +12,7 @@ from app.planning.config_edit import Change, told
 from app.planning.config_repair import Target, clean_tokenizer_config, repair_config
 from app.planning.layer_repair import Stack
 from app.planning.plan_merge import make_plan
+from app.recipe.findings import Refused
 from tests.planning.models import facts, family, llama_config, llama_shapes, recipe
 
 QWEN3 = {
@@ -52,6 +53,33 @@ def test_transformers_accepts_the_stacked_config():
         loaded = AutoConfig.for_model(**made)
         assert loaded.num_hidden_layers == 5
         assert loaded.layer_types == [donor["layer_types"][layer] for layer in [0, 1, 2, 2, 3]]
+
+
+def test_what_is_told_of_single_layers_by_number_moves_with_them():
+    donor = {"num_hidden_layers": 12, "per_layer_config": {"05": {"head_dim": 512}, "11": {"head_dim": 256}}}
+    assert stacked(donor, [5, 6, 11, 5], 12)["per_layer_config"] == {
+        "0": {"head_dim": 512}, "2": {"head_dim": 256}, "3": {"head_dim": 512},
+    }  # fmt: skip
+    longer = stacked(donor, [*range(12), *range(3, 12)], 12)["per_layer_config"]
+    assert list(longer) == ["05", "11", "14", "20"]
+    other = donor | {"per_layer_config": {"01": {"head_dim": 64}}}
+    target = Target(None, stack=Stack([(donor, 5), (other, 1), (other, 5)], 12))
+    assert repair_config(donor, target).config["per_layer_config"] == {"0": {"head_dim": 512}, "1": {"head_dim": 64}}
+    labels = {"num_hidden_layers": 4, "id2label": {"0": "no", "1": "yes"}}
+    assert stacked(labels, [0, 0, 1])["id2label"] == {"0": "no", "1": "yes"}
+
+
+def test_a_number_of_layers_that_cannot_be_corrected_is_told():
+    config = {"num_self_attends_per_block": 4}
+    for layers, codes in ((range(4), []), ([0, 1, 2, 2, 3], ["layer-count-unknown"])):
+        made = repair_config(config, Target(None, stack=Stack([(config, layer) for layer in layers], 4)))
+        assert [finding.code for finding in made.findings] == codes
+
+
+def test_what_each_layer_adds_keeps_its_scale():
+    """MiniCPM: scale_depth / √layers, whatever the number of layers."""
+    made = stacked({"num_hidden_layers": 4, "scale_depth": 1.4}, [0, 1, 2, 3, 0, 1, 2, 3, 3])
+    assert made["scale_depth"] / made["num_hidden_layers"] ** 0.5 == pytest.approx(1.4 / 2)
 
 
 def test_each_layer_takes_the_entry_of_its_own_model():
@@ -130,6 +158,13 @@ def test_layers_without_experts_keep_having_none():
     assert (kept["decoder_sparse_step"], kept["mlp_only_layers"]) == (2, [3])
 
 
+@pytest.mark.parametrize("key", ["first_k_dense_replace", "num_dense_layers"])
+def test_the_layers_before_the_experts_are_counted_anew(key: str):
+    config = {"num_hidden_layers": 6, key: 2}
+    after = {(2, 3, 4): 0, (1, 2, 3): 1, (0, 1, 0, 1, 4): 4, (0, 1, 2, 0, 3): 2}
+    assert {layers: stacked(config, list(layers), before=6)[key] for layers in after} == after
+
+
 LATE_EXPERTS = {"num_hidden_layers": 4, "first_k_dense_replace": 1}
 LINEAR = {"num_hidden_layers": 4, "layer_types": ["linear_attention", "full_attention"] * 2}
 
@@ -138,6 +173,8 @@ LINEAR = {"num_hidden_layers": 4, "layer_types": ["linear_attention", "full_atte
     ("config", "layers", "warned"),
     [
         (LATE_EXPERTS, [0, 1, 2, 2, 3], None),
+        (LATE_EXPERTS, [1, 2, 3], None),
+        (LATE_EXPERTS, [0, 0, 1], None),
         (LATE_EXPERTS, [1, 2, 0], "Layer 0 of the result, which was layer 1 of o/a, brings mlp.experts.0.weight"),
         (LATE_EXPERTS, [0, 1, 0], "Layer 2 of the result, which was layer 0 of o/a, brings mlp.gate_proj.weight"),
         (LINEAR, [1, 1, 0], None),
@@ -158,6 +195,25 @@ def test_layers_unlike_the_others_are_told_when_they_move(config: dict, layers: 
     told = [finding.text for finding in plan.findings if finding.code == "uneven-layers"]
     assert bool(told) == (warned is not None)
     assert warned is None or told[0].startswith(warned)
+
+
+PER_LAYER = {"num_hidden_layers": 4, "hidden_size_per_layer_input": 2, "hidden_size": 8}
+
+
+@pytest.mark.parametrize(("layers", "fits"), [([0, 1, 2, 3], True), ([0, 1, 2], False), ([0, 2, 1, 3], False)])
+def test_layers_that_share_a_matrix_stay_together(layers: list[int], fits: bool):
+    """Gemma 3n: the embeddings that each layer has for itself are one matrix."""
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (32, 8)}
+    shapes |= {"model.embed_tokens_per_layer.weight": (32, 8), "model.layers.0.per_layer_input_gate.weight": (2, 8)}
+    for layer in range(4):
+        shapes |= {f"model.layers.{layer}.{name}.weight": (8,) for name in ("a", "b", "c")}
+    slices = "".join(f"- sources: [{{model: o/a, layer_range: [{one}, {one + 1}]}}]\n" for one in layers)
+    known = family(facts("o/a", shapes, PER_LAYER))
+    if fits:
+        assert make_plan(recipe(f"merge_method: passthrough\nslices:\n{slices}"), known).shards
+        return
+    with pytest.raises(Refused, match=r"embed_tokens_per_layer.weight of o/a: a part for each of the 4 layers"):
+        make_plan(recipe(f"merge_method: passthrough\nslices:\n{slices}"), known)
 
 
 POISON = {
@@ -232,6 +288,17 @@ def test_tokenizer_config_is_cleaned_too():
             Target(None, rows=40, donor_rows=32),
             {"text_config": {"vocab_size": 40}, "audio_config": {"vocab_size": 9}},
         ),
+        (
+            {"vocab_size": 32, "vocab_size_per_layer_input": 32},
+            Target(None, rows=40, donor_rows=32),
+            {"vocab_size": 40, "vocab_size_per_layer_input": 40},
+        ),
+        (
+            {"vocab_size": 34, "vocab_size_per_layer_input": 30},
+            Target(None, rows=40, donor_rows=32),
+            {"vocab_size": 40, "vocab_size_per_layer_input": 30},
+        ),
+        ({"_remove_final_layer_norm": True}, Target(None), {"_remove_final_layer_norm": True}),
         ({"dtype": "float32"}, Target("BF16"), {"dtype": "bfloat16"}),
         ({"torch_dtype": "float16"}, Target("F16"), {"torch_dtype": "float16"}),
         ({}, Target("BF16"), {"torch_dtype": "bfloat16"}),

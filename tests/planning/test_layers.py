@@ -144,6 +144,22 @@ def test_main_stack_by_config_not_by_size():
     assert structure.after_layers("language_model.model.norm.weight")
 
 
+@pytest.mark.parametrize("other", ["model.vision_tower.encoder", "model.encoder", "qformer.encoder"])
+def test_of_two_stacks_equally_long_the_texts_is_meant(other: str):
+    config = {"text_config": {"num_hidden_layers": 4}, "vision_config": {"num_hidden_layers": 4}}
+    names = [*llama(4, other), *llama(4, "model.language_model")]
+    structure = read_structure(facts(names, config, {other: 100}))
+    assert next(iter(structure.stacks)) == f"{other}.layers"
+    assert structure.main == "model.language_model.layers"
+
+
+def test_layers_of_two_kinds_without_a_common_name():
+    kinds = (("mamba.A_log", "mamba.D", "norm"), ("shared.q", "shared.k", "inner.norm"))
+    names = [f"model.layers.{layer}.{part}.weight" for layer in range(4) for part in kinds[layer % 2]]
+    assert layer_stacks(facts(names, {"num_hidden_layers": 4})) == {"model.layers": 4}
+    assert layer_stacks(facts(names)) == {}
+
+
 def test_encoder_decoder_is_ambiguous():
     names = [
         *llama(4, "model.encoder"),
