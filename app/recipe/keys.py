@@ -17,6 +17,11 @@ _WITHOUT_EFFECT: Mapping[str, str] = {
     "override_architecture": "Remove it. The architecture is read from the checkpoint itself.",
 }
 """Keys that mergekit's own files or descriptions know and that have no effect anywhere."""
+_OF_CARDS = frozenset({
+    "datasets", "language", "library_name", "license", "license_link", "license_name", "metrics", "model_name",
+    "model_type", "pipeline_tag", "tags",
+})  # fmt: skip
+"""Keys of a model card's head that get copied along: no typos of ours, however alike."""
 
 
 def check_keys(raw: Iterable[str], known: tuple[str, ...], where: str) -> Iterator[Finding]:
@@ -26,7 +31,7 @@ def check_keys(raw: Iterable[str], known: tuple[str, ...], where: str) -> Iterat
         if key in known:
             continue
         place = f"{where}.{key}" if where else key
-        guess = did_you_mean(key, known)
+        guess = "" if key in _OF_CARDS else did_you_mean(key, known)
         if key in _WITHOUT_EFFECT:
             yield Finding("warning", "no-effect", place, f'"{key}" has no effect.', _WITHOUT_EFFECT[key])
         elif key in _PARAMETERS and "parameters" in known:

@@ -80,7 +80,7 @@ def _rule(raw: Any, where: str, parameter: Parameter | None) -> Rule:
 def _value(raw: Any, where: str, parameter: Parameter | None) -> Scalar | tuple[Scalar, ...]:
     if not isinstance(raw, list):
         return _scalar(raw, where, parameter)
-    if parameter is not None and not parameter.curve:
+    if parameter is not None and not parameter.curve and parameter.used:
         raise refuse("no-curve", where, f'"{parameter.name}" cannot change over the layers.', "Give one value.")
     if not raw or len(raw) > MAX_ANCHORS:
         raise refuse("bad-curve", where, f"A curve has 1 to {MAX_ANCHORS} values; this has {len(raw)}.", "")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from itertools import chain
 from types import MappingProxyType
 from typing import Any
@@ -88,7 +89,7 @@ class _Reader:
             seed=self._seed(),
             name=self._text("name"),
         )
-        given = [key for key in ("models", "slices", "modules") if key in self.raw]
+        given = [key for key in ("models", "slices", "modules") if self.raw.get(key) is not None]
         if len(given) != 1:
             found = f"This has {' and '.join(given)}." if given else "This has none of them."
             self._error("one-of-models-slices-modules", "", "A recipe has models, slices or modules. " + found)
@@ -136,11 +137,14 @@ class _Reader:
     def _models(self, raw: Any, where: str, ranged: bool = False) -> tuple[Source, ...]:
         sources = (self._source(item, f"{where}[{index}]") for index, item in enumerate(self._list(raw, where)))
         models = tuple(source for source in sources if source is not None)
-        if ranged and any(source.layers for source in models):
-            self._error(
-                "layers-outside-slice", where, "layer_range has no meaning under models.", "Use slices with sources."
-            )
-        return models
+        ranges = {source.layers for source in models if source.layers} if ranged else set()
+        text, fix = "layer_range has no meaning under models", "Use slices with sources."
+        if len(ranges) > 1 or any(first for first, _ in ranges):
+            self._error("layers-outside-slice", where, f"{text}.", fix)
+        elif ranges:
+            text += ": all layers go in, whatever it says."
+            self.findings.append(Finding("warning", "layers-outside-slice", where, text, fix))
+        return tuple(replace(source, layers=None) for source in models) if ranges else models
 
     def _source(self, raw: Any, where: str) -> Source | None:
         self._sources += 1
@@ -164,14 +168,15 @@ class _Reader:
     def _layers(self, raw: Any, where: str) -> tuple[int, int] | None:
         if raw is None:
             return None
-        whole = isinstance(raw, list) and len(raw) == 2 and all(type(item) is int for item in raw)
-        if not whole or not 0 <= raw[0] <= raw[1]:
-            self._error(
-                "bad-layer-range", where, f"{raw!r} is not a range of layers.",
-                "Write [first, end]; the end is not included: [0, 4] is layers 0 to 3.",
-            )  # fmt: skip
-            return None
-        return raw[0], raw[1]
+        ends = [_whole(item) for item in raw] if isinstance(raw, list) else []
+        match ends:
+            case [int(first), int(end)] if 0 <= first <= end:
+                return first, end
+        self._error(
+            "bad-layer-range", where, f"{raw!r} is not a range of layers.",
+            "Write [first, end]; the end is not included: [0, 4] is layers 0 to 3.",
+        )  # fmt: skip
+        return None
 
     def _slices(self, raw: Any, where: str) -> tuple[Slice, ...]:
         return tuple(self._slice(item, f"{where}[{index}]") for index, item in enumerate(self._list(raw, where)))
@@ -250,6 +255,15 @@ class _Reader:
             self._error("bad-seed", "seed", "A seed is a whole number, 0 or more.")
             return None
         return raw
+
+
+def _whole(raw: Any) -> int | None:
+    """A whole number, also one written as text or with a point (``"8"``, ``8.0``)."""
+    if isinstance(raw, str) and re.fullmatch(r"[0-9]{1,9}", raw):
+        return int(raw)
+    if isinstance(raw, float) and raw.is_integer():
+        return int(raw)
+    return raw if type(raw) is int else None
 
 
 def _mapping_reference(raw: dict[str, Any]) -> str:

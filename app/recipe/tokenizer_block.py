@@ -17,7 +17,7 @@ _KINDS = ("model_token", "zero")
 def read_tokenizer(raw: dict[str, Any], findings: list[Finding]) -> TokenizerSpec | None:
     """The tokenizer block of a document, None if there is none or it is wrong (then with a finding)."""
     try:
-        if "tokenizer" in raw and "tokenizer_source" in raw:
+        if raw.get("tokenizer") is not None and raw.get("tokenizer_source") is not None:
             raise refuse("two-tokenizers", "tokenizer_source", "Give tokenizer or tokenizer_source, not both.", "")
         if raw.get("tokenizer_source") is not None:
             return TokenizerSpec(_source(raw["tokenizer_source"], "tokenizer_source"), legacy=True)

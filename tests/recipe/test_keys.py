@@ -33,6 +33,7 @@ slices:
         (LINEAR + "input_model_parameters: {}\n", "warning", "no-effect", "input_model_parameters", '"parameters"'),
         (LINEAR + "base_modle: o/b\n", "error", "unknown-key", "base_modle", '"base_model"'),
         (LINEAR + "head_curve: lsat\n", "error", "bad-value", "head_curve", '"last"'),
+        (LINEAR + "license: mit\n", "warning", "unknown-key", "license", "Known: merge_method"),
         (LINEAR + "author: me\n", "warning", "unknown-key", "author", "Known: merge_method"),
     ],
 )  # fmt: skip

@@ -74,7 +74,13 @@ def test_the_long_form_of_a_reference() -> None:
         ("a: 1\n---\nb: 2", "unnamed-document", ""),
         ("a: [1, 2", "bad-yaml", ""),
         ("merge_method: linear\nmerge_method: ties", "repeated-key", ""),
-        (LINEAR.replace("model: a/b", "model: a/b\n    layer_range: [0, 4]"), "layers-outside-slice", ""),
+        (LINEAR.replace("model: a/b", "model: a/b\n    layer_range: [2, 4]"), "layers-outside-slice", ""),
+        (
+            "{merge_method: linear, parameters: {weight: 1}, "
+            + "models: [{model: a/b, layer_range: [0, 2]}, {model: c/d, layer_range: [0, 4]}]}",
+            "layers-outside-slice",
+            "slices",
+        ),
     ],
 )
 def test_what_is_wrong_is_told(text: str, code: str, fix: str) -> None:
@@ -85,12 +91,52 @@ def test_what_is_wrong_is_told(text: str, code: str, fix: str) -> None:
     assert fix in finding.fix
 
 
+def test_whole_models_with_a_layer_range_are_merged_whole_with_a_warning() -> None:
+    both = LINEAR.replace("model: a/b", "model: a/b\n    layer_range: [0, 32]")
+    both = both.replace("model: c/d@main", "model: c/d@main\n    layer_range: [0, 32]")
+    reading = read_recipe(both)
+    assert reading.recipe == read_recipe(LINEAR).recipe
+    assert [(one.level, one.code) for one in reading.findings] == [("warning", "layers-outside-slice")]
+
+
+def test_keys_without_a_value_are_as_good_as_left_out() -> None:
+    more = "slices: null\nmodules:\ntokenizer: null\ntokenizer_source: base\nbase_model: null\nparameters: null\n"
+    reading = read_recipe(LINEAR + more)
+    assert reading.recipe is not None
+    assert reading.recipe == read_recipe(LINEAR + "tokenizer_source: base\n").recipe
+    assert reading.findings == ()
+
+
+@pytest.mark.parametrize("written", ['["0", "4"]', "[0.0, 4.0]", '[0, "4"]'])
+def test_ends_of_a_range_written_otherwise_are_whole_numbers_all_the_same(written: str) -> None:
+    recipe = read_recipe(f"merge_method: passthrough\nslices: [{{sources: [{{model: a/b, layer_range: {written}}}]}}]")
+    assert recipe.recipe is not None
+    assert recipe.recipe.slices[0].sources[0].layers == (0, 4)
+
+
+def test_a_curve_of_what_has_no_effect_is_no_error() -> None:
+    text = "merge_method: ties\nbase_model: a/b\nmodels: [{model: c/d, parameters: {weight: 1}}]\n"
+    reading = read_recipe(text + "parameters: {int8_mask: [true, false], density: [1, 0.5]}")
+    assert reading.recipe is not None
+    assert codes(reading) == {"no-effect"}
+
+
 def test_slices_are_checked() -> None:
     head = "merge_method: linear\nparameters: {weight: 1}\nslices:\n"
     unequal = "- sources: [{model: a/b, layer_range: [0, 4]}, {model: c/d, layer_range: [0, 5]}]"
     assert "unequal-slices" in codes(read_recipe(head + unequal))
     assert "missing-layer-range" in codes(read_recipe(head + "- sources: [{model: a/b}]"))
-    for wrong in ("[4, 0]", "[0, -1]", "[0]", "[0, 4, 8]", "[0, 1.5]", "4"):
+    for wrong in (
+        "[4, 0]",
+        "[0, -1]",
+        "[0]",
+        "[0, 4, 8]",
+        "[0, 1.5]",
+        "4",
+        '["0", "x"]',
+        f'["0", "{"9" * 5000}"]',
+        "[0, .inf]",
+    ):
         assert "bad-layer-range" in codes(read_recipe(head + f"- sources: [{{model: a/b, layer_range: {wrong}}}]"))
     assert "missing-sources" in codes(read_recipe(head + "- parameters: {weight: 1}"))
 
