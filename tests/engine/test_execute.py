@@ -7,6 +7,7 @@ import hashlib
 import os
 import resource
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import torch
 from app.recipe.findings import Refused
 from tests.engine.plans import Case, load_result, make_case
 from tests.support.waiting import until
+from worker.engine import cpu
 from worker.engine.execute import Progress, Written, execute
 
 SHAPES = {"matrix": (37, 129), "vector": (4097,), "scalar": (), "empty": (0, 5), "column": (300, 1), "cube": (3, 5, 7)}
@@ -143,17 +145,18 @@ class Cancelled(Exception):
 
 def test_check_stops_the_merge_and_cleans_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Raised in the middle of the writing, it ends every thread at its next chunk."""
+    monkeypatch.setattr(cpu, "_KEPT", 1)  # each chunk is written by itself
     case = big(tmp_path)
-    write = os.pwrite
+    write = os.pwritev
     writes: list[int] = []
     calls: list[int] = []
     raised = threading.Event()
 
-    def pwrite(descriptor: int, data: memoryview, offset: int) -> int:
+    def pwritev(descriptor: int, pieces: Sequence[memoryview], offset: int) -> int:
         writes.append(offset)
         if len(writes) > 20:
             raised.wait(60)
-        return write(descriptor, data, offset)
+        return write(descriptor, pieces, offset)
 
     def check() -> None:
         calls.append(1)
@@ -161,7 +164,7 @@ def test_check_stops_the_merge_and_cleans_up(tmp_path: Path, monkeypatch: pytest
             raised.set()
             raise Cancelled
 
-    monkeypatch.setattr(os, "pwrite", pwrite)
+    monkeypatch.setattr(os, "pwritev", pwritev)
     with pytest.raises(Cancelled):
         execute(case.plan(), case.folders, tmp_path / "out", check=check, chunk=4096, threads=3)
     assert len(writes) < 50
@@ -232,16 +235,30 @@ def test_a_disk_that_fills_up_while_writing(tmp_path: Path, monkeypatch: pytest.
     def unsupported(*_: object) -> None:
         raise OSError(errno.EOPNOTSUPP, "")
 
-    write = os.pwrite
+    write = os.pwritev
     monkeypatch.setattr(os, "posix_fallocate", unsupported)
 
-    def pwrite(descriptor: int, data: memoryview, offset: int) -> int:
+    def pwritev(descriptor: int, pieces: Sequence[memoryview], offset: int) -> int:
         if offset > 1 << 20:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return write(descriptor, data[:1000], offset)
+        return write(descriptor, [pieces[0][:1000]], offset)
 
-    monkeypatch.setattr(os, "pwrite", pwrite)
+    monkeypatch.setattr(os, "pwritev", pwritev)
     assert refusal(big(tmp_path), tmp_path / "out") == "disk-full"
+
+
+def test_a_system_that_writes_less_than_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some chunks are written together; a write may end anywhere among them."""
+    case = big(tmp_path, 700_001)
+    reference = execute(case.plan(), case.folders, tmp_path / "one")
+    write = os.pwritev
+
+    def pwritev(descriptor: int, pieces: Sequence[memoryview], offset: int) -> int:
+        rest = b"".join(pieces)
+        return write(descriptor, [rest[: max(1, len(rest) * 2 // 3)]], offset)
+
+    monkeypatch.setattr(os, "pwritev", pwritev)
+    assert execute(case.plan(), case.folders, tmp_path / "two") == reference
 
 
 def test_without_preallocation_the_bytes_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

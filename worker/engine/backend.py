@@ -10,13 +10,14 @@ from worker.engine.masks import ByRank, Cut, Mask
 from worker.engine.sources import Source
 
 Bench = Any
-"""One thread's buffers, the back end's own. ``scratch`` is uint8 memory for reading through a file."""
+"""One thread's buffers, the back end's own. ``scratch`` is uint8 memory for reading through a file; ``kept``: how many
+chunks' results stay valid."""
 
 Chunk = Any
 """``count`` elements of every input from index ``start`` on, in a thread's buffers, and room for the result.
 
 ``unsound`` collects what the operations met: ``PARENT_UNSOUND`` and ``RESULT_UNSOUND``. A chunk and what was got from
-it are valid until the thread fills the next one.
+it are valid until the thread fills the next one, but for its result, which is until it has filled ``kept`` more.
 """
 
 Bits = Any

@@ -54,7 +54,7 @@ def _copy_floats(work: Work, source: Source) -> None:
         source.file.read(piece.data, source.begin + done)
         if count_non_finite(piece, source.dtype):
             work.refuse_parents(work.bench)
-        work.output.write(piece.data, work.offset + done)
+        work.output.write([piece.data], work.offset + done)
         work.wrote(len(piece))
 
 
@@ -67,7 +67,7 @@ def _copy_bytes(work: Work, source: Source) -> None:
         if not copied:
             buffer = work.bench.scratch.data[:size]
             source.file.read(buffer, source.begin + done)
-            work.output.write(buffer, work.offset + done)
+            work.output.write([buffer], work.offset + done)
             copied = len(buffer)
         done += copied
         work.wrote(copied)

@@ -21,6 +21,9 @@ _APART = 256
 _REMEMBERED = 32 << 20
 """Bytes that the draws for one tensor may take; those of larger tensors are drawn again."""
 
+_KEPT = 1 << 19
+"""Bytes of results that stay valid, to be written together: more would not stay in a core's own cache."""
+
 _MANY = 64
 _LINE = 64
 """Bytes of a cache line."""
@@ -79,10 +82,16 @@ class CpuBench:
         self._width = width
         self._rows_of: dict[str, Array] = {}
         self.raw = aligned((self._rows, width + _APART), np.uint8)
-        self.out = aligned((width,), np.uint8)
+        self.kept = max(1, _KEPT // width)
+        self._outs = [Flat(aligned((width,), np.uint8)) for _ in range(self.kept)]
         self.views = [row.data for row in self.raw]
         self._inputs_of: tuple[Source, ...] | None = None
-        self.out_flat = Flat(self.out)
+        self._turn = 0
+
+    def out(self) -> Flat:
+        """Room for the result of the next chunk, uint8: that of ``kept`` chunks before."""
+        self._turn = (self._turn + 1) % self.kept
+        return self._outs[self._turn]
 
     def fit(self, width: int) -> None:
         if width > self._width:
@@ -135,11 +144,11 @@ class CpuBackend:
         bench.fit(count * self._itemsize)
         for view, source in zip(bench.views, sources, strict=False):
             source.read(view[: count * source.itemsize], start)
-        out = (bench.out_flat, CODES[dtype])
+        out = (bench.out(), CODES[dtype])
         return CpuChunk(bench, start, count, len(sources), bench.inputs(sources), out, count * ITEMSIZE[dtype])
 
     def result(self, chunk: CpuChunk) -> memoryview:
-        return chunk.bench.out.data[: chunk.out_bytes]
+        return chunk.out[0].array.data[: chunk.out_bytes]
 
     def combine(self, chunk: CpuChunk, coefficients: Array, deltas: bool) -> None:
         factors = chunk.bench.flat(coefficients, np.float32)

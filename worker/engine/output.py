@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -17,10 +16,10 @@ from app.planning.mixture import Mixture
 from app.planning.plan import Shard
 from app.recipe.findings import Refused, refuse
 from worker.engine.crew import BEAT_SECONDS
+from worker.engine.following import Digest, Sync
 
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 _CANNOT_ALLOCATE = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
-_PIECE = 1 << 20
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -33,62 +32,6 @@ class Written:
     size: int
     sha256: str
     mixtures: tuple[Mixture, ...] = ()
-
-
-class _Digest(threading.Thread):
-    """Hashes a file from front to back as its beginning becomes final, then syncs it to the disk."""
-
-    def __init__(self, descriptor: int, size: int) -> None:
-        super().__init__(name="engine-digest", daemon=True)
-        self._descriptor = descriptor
-        self._size = size
-        self._cond = threading.Condition()
-        self._final = 0
-        self._stopped = False
-        self._hash = hashlib.sha256()
-        self.finished = threading.Event()
-        self.error: BaseException | None = None
-
-    def advance(self, final: int) -> None:
-        """Everything before the byte ``final`` will not change any more."""
-        with self._cond:
-            self._final = max(final, self._final)
-            self._cond.notify()
-
-    def stop(self) -> None:
-        with self._cond:
-            self._stopped = True
-            self._cond.notify()
-        self.join()
-
-    def hexdigest(self) -> str:
-        return self._hash.hexdigest()
-
-    def run(self) -> None:
-        try:
-            self._follow()
-        except BaseException as error:  # noqa: BLE001  it is raised again by OutputFile.publish
-            self.error = error
-        self.finished.set()
-
-    def _wait_beyond(self, done: int) -> int:
-        with self._cond:
-            self._cond.wait_for(lambda: self._stopped or self._final > done)
-            return self._final
-
-    def _follow(self) -> None:
-        buffer = memoryview(bytearray(_PIECE))
-        done = 0
-        while done < self._size:
-            final = self._wait_beyond(done)
-            if self._stopped:
-                return
-            count = os.preadv(self._descriptor, [buffer[: min(_PIECE, final - done)]], done)
-            if not count:
-                raise OSError(errno.EIO, "the file being written was cut short by someone else")
-            self._hash.update(buffer[:count])
-            done += count
-        os.fsync(self._descriptor)
 
 
 class OutputFile:
@@ -106,7 +49,8 @@ class OutputFile:
             self.descriptor = os.open(self._path, _CREATE, 0o644)
         except OSError as error:
             raise self.explain(error) from error
-        self._digest = _Digest(self.descriptor, shard.size)
+        self._digest = Digest(self.descriptor, shard.size)
+        self._followers = (self._digest, Sync(self.descriptor, shard.size))
         self._order = sorted(range(len(shard.steps)), key=lambda index: shard.offsets[index])
         self._front = 0
         self._done = [False] * len(shard.steps)
@@ -116,11 +60,12 @@ class OutputFile:
     def __enter__(self) -> Self:
         try:
             self._allocate()
-            self.write(memoryview(self.shard.header), 0)
+            self.write([memoryview(self.shard.header)], 0)
         except BaseException:
             self._discard()
             raise
-        self._digest.start()
+        for one in self._followers:
+            one.start()
         self._advance()
         return self
 
@@ -129,7 +74,8 @@ class OutputFile:
 
     def close(self) -> None:
         """Removes what was not published."""
-        self._digest.stop()
+        for one in self._followers:
+            one.stop()
         self._discard()
 
     def _discard(self) -> None:
@@ -165,12 +111,17 @@ class OutputFile:
             "Free some space, or choose another folder for the result.",
         )
 
-    def write(self, data: memoryview, offset: int) -> None:
-        """Writes ``data`` (bytes) at the absolute ``offset``."""
+    def write(self, pieces: Sequence[memoryview], offset: int) -> None:
+        """Writes ``pieces`` (bytes), one behind the other, from the absolute ``offset`` on."""
+        left = list(pieces)
         try:
-            done = os.pwrite(self.descriptor, data, offset)
-            while done < len(data):
-                done += os.pwrite(self.descriptor, data[done:], offset + done)
+            while left:
+                done = os.pwritev(self.descriptor, left, offset)
+                offset += done
+                while left and done >= len(left[0]):
+                    done -= len(left.pop(0))
+                if left:
+                    left[0] = left[0][done:]
         except OSError as error:
             raise self.explain(error) from error
 
@@ -185,20 +136,22 @@ class OutputFile:
         while self._front < len(self._order) and self._done[self._order[self._front]]:
             self._front += 1
         more = self._front < len(self._order)
-        self._digest.advance(self.shard.offsets[self._order[self._front]] if more else self.shard.size)
+        final = self.shard.offsets[self._order[self._front]] if more else self.shard.size
+        for one in self._followers:
+            one.advance(final)
 
     @property
     def is_safe(self) -> bool:
         """All is hashed and on the disk, or that has failed: ``publish`` need not wait."""
-        return self._digest.finished.is_set()
+        return all(one.finished.is_set() for one in self._followers)
 
     def publish(self, beat: Callable[[], None]) -> Written:
         """Waits until all is hashed and on the disk, calling ``beat`` meanwhile, then gives the file its name."""
-        while not self._digest.finished.wait(BEAT_SECONDS):
-            beat()
-        if self._digest.error is not None:
-            error = self._digest.error
-            raise self.explain(error) if isinstance(error, OSError) else error
+        for one in self._followers:
+            while not one.finished.wait(BEAT_SECONDS):
+                beat()
+            if one.error is not None:
+                raise self.explain(one.error) if isinstance(one.error, OSError) else one.error
         self._path.replace(self._final_path)
         self._published = True
         _sync_folder(self._final_path.parent)

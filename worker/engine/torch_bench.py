@@ -18,6 +18,8 @@ TORCH_DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float
 class TorchBench:
     """Host memory of one thread, pinned for a GPU, and the thread's stream, which all benches of a thread share."""
 
+    kept = 1
+
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self._pin = device.type == "cuda"

@@ -81,11 +81,10 @@ class Work:
         unit = max(1, unit)
         segment = max(1, SEGMENT // unit) * unit
         size = min(max(1, self.backend.chunk // unit) * unit, segment)
-        itemsize = ITEMSIZE[self.step.dtype]
         total = self.elements
 
         def run(index: int, bench: Bench) -> S:
-            state = begin()
+            state, made = begin(), list[memoryview]()
             end = min(total, (index + 1) * segment)
             for start in range(index * segment, end, size):
                 self.crew.check()
@@ -96,11 +95,22 @@ class Work:
                     self.refuse_parents(bench)
                     self._count_bad_results(chunk)
                 if write:
-                    self.output.write(self.backend.result(chunk), self.offset + start * itemsize)
-                    self.wrote(count * itemsize)
+                    made.append(self.backend.result(chunk))
+                    if len(made) >= bench.kept or start + count == end:
+                        self._put(made, start + count)
             return state
 
         return self.crew.share(ceil(total / segment), run, self.bench)
+
+    def _put(self, made: list[memoryview], end: int) -> None:
+        """Writes the results of neighbouring chunks up to the element ``end``; leaves ``made`` empty.
+
+        Together, because a system takes one large write with far less work than several small ones.
+        """
+        size = sum(map(len, made))
+        self.output.write(made, self.offset + end * ITEMSIZE[self.step.dtype] - size)
+        self.wrote(size)
+        made.clear()
 
     def refuse_parents(self, bench: Bench) -> None:
         """Raises Refused(not-finite) naming each input that holds NaN or infinite values, and how many."""
