@@ -36,9 +36,9 @@ def test_the_parents_compared(page: Page, app: Running, browser: Browser) -> Non
     page.locator("#import-text").fill(RECIPE)
     page.get_by_role("button", name="Open it").click()
     expect(page.locator("#findings")).to_contain_text(
-        re.compile(r"local:models/python differs from local:models/base by 0\.\d+ % of its size .*: fine-tunes of it")
+        re.compile(r"A differs from the base by 0\.\d+ % of its size .*: fine-tunes of it")
     )
-    page.get_by_role("button", name="Compare the parents").click()
+    page.get_by_role("button", name="Compare weights").click()
     expect(page.locator(".compare-models")).to_contain_text("local:models/scripture")
     expect(page.locator("#cost")).to_contain_text("a sample reads, all of it on this machine")
     page.get_by_role("button", name="Compare", exact=True).click()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from markupsafe import Markup
+
 from app.drafts.models import SavedDraft
 from app.drafts.store import NOT_SAVED, Saved
 from app.planning.apart import plan_apart
@@ -25,6 +27,7 @@ from app.recipe.presets import Preset, presets
 from app.recipe.schema import ModelRef, Recipe
 from app.web.pages.curve_desk import CurveDesk, curve_desk, plan_parts
 from app.web.pages.draft import Draft
+from app.web.pages.lettered import lettered
 from app.web.pages.loom_rows import curve_picture, letters_of, loom_picture
 from app.web.pages.method_view import method_picture
 from app.web.pages.parent_cards import ParentCard, parent_cards
@@ -37,6 +40,7 @@ from app.web.pages.strip import Strip, draws_layers, strip
 from app.web.rendering import byte_size
 
 CANNOT_START, CANNOT_DO = "This merge cannot start yet", "This cannot be done"
+_TOLD_AT_ONCE = 2
 _ONLY_THE_BASE = Finding("info", "only-the-base", "", "This is only the base so far.", "Add a model to merge into it.")
 _EMPTY_STEP = Finding("warning", "empty-document", "", "This merge has no models yet.", "Open it above and pick some.")
 
@@ -126,8 +130,12 @@ class BuildPage:
 
     @property
     def legend(self) -> tuple[ParentCard, ...]:
-        """The parents that have threads in the loom."""
-        return self.parents
+        """The parents that have threads in the loom, in the order of the threads in a cell."""
+        return tuple(sorted(self.parents, key=lambda one: not one.letter))
+
+    def lettered(self, text: str) -> Markup:
+        """A remark about the parents, as short as the page that shows them allows."""
+        return lettered(text, self.parents)
 
     @property
     def blend_title(self) -> str:
@@ -143,7 +151,18 @@ class BuildPage:
             return (
                 "Names, shapes and sizes of every tensor, a few megabytes at most. The loom appears when they are in."
             )
+        if self.in_the_way:
+            more = sum(one.level == "error" for one in self.findings) - len(self.in_the_way)
+            rest = f" {more} more under “Before you run”." if more else ""
+            return f"The loom appears as soon as this is settled.{rest}"
         return "What is missing is told under “Before you run”. The loom appears as soon as recipe and models fit."
+
+    @property
+    def in_the_way(self) -> tuple[Finding, ...]:
+        """The first problems of a recipe that cannot be drawn: they are told, and mended, where the loom would be."""
+        if self.loom or self.waiting or self.broken:
+            return ()
+        return tuple(one for one in self.findings if one.level == "error")[:_TOLD_AT_ONCE]
 
 
 def build_page(

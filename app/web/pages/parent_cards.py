@@ -83,7 +83,7 @@ def facts_line(facts: ModelFacts) -> str:
         " + ".join(dtypes),
         f"{layers} layers" if layers else "",
         "" if facts.config or is_adapter(facts) else "no config",
-        facts.licence or "no licence given",
+        facts.licence or "no licence",
         "gated" if facts.gated else "",
         about_adapter(facts),
     ]

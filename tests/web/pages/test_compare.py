@@ -224,7 +224,7 @@ def test_how_far_apart_the_parents_are_is_told_before_the_merge(online: TestClie
     assert [one["code"] for one in told if one["code"] == "close-kin"], told
     live = {"HX-Request": "true", "HX-Request-Type": "partial"}
     page = online.post("/build/check", data={"recipe": TIES}, headers=live).text
-    assert "loom/code differs from loom/base by" in page
+    assert 'title="loom/code">A</abbr> differs from <abbr class="t-base" title="loom/base">the base</abbr> by' in page
     assert "measuring" not in page
 
 

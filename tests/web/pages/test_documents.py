@@ -40,9 +40,9 @@ def shown(page: str) -> list[str]:
 
 
 def fix_called(page: str, label: str) -> str:
-    """What the only button of these words posts."""
-    (button,) = [one for one in elements(page, "button", name="action") if one.text == label]
-    return button.attributes["value"]
+    """What every button of these words posts: beside the finding, and where the loom would be."""
+    (value,) = {one.attributes["value"] for one in elements(page, "button", name="action") if one.text == label}
+    return value
 
 
 def marked(page: str) -> list[str]:

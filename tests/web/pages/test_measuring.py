@@ -55,7 +55,7 @@ def test_the_poll_plans_nothing_until_the_measure_is_there(
     while (answer := ask(online, checked)) is None:
         assert time.monotonic() < until
     assert [part.attributes["hx-target"] for part in elements(answer, "hx-partial")] == ["#findings"]
-    assert "differs from loom/base by" in answer
+    assert '</abbr> differs from <abbr class="t-base" title="loom/base">the base</abbr> by' in answer
     assert "measuring" not in answer
 
 

@@ -55,6 +55,17 @@ def test_the_last_layer_is_on_top_and_nothing_leaves_the_drawing() -> None:
             assert y + height <= picture.height
 
 
+def test_what_the_parents_add_begins_at_the_left_edge_of_a_cell() -> None:
+    starts: dict[str, list[float]] = defaultdict(list)
+    picture = loom.draw([loom.Row("0", 0, {"q": (0.5, 0.2, 0.3), "up": (0.1, 0.9, 0.0)})], ["", "A", "B"])
+    for one in picture.threads:
+        starts[one.colour] += [x for x, *_ in boxes(one.path)]
+    q, up = picture.columns
+    assert sorted(starts["t-A"]) == pytest.approx([q.x, up.x], abs=1)
+    assert starts["t-B"] == pytest.approx([q.x + 0.2 * q.width], abs=1)
+    assert sorted(starts["t-base"]) == pytest.approx([q.x + 0.5 * q.width, up.x + 0.9 * up.width], abs=1)
+
+
 def test_the_base_stays_pale_and_the_strongest_parent_is_strong() -> None:
     strengths = {(one.colour, one.strength) for one in loom.draw(rows(), ["", "A", "B"]).threads}
     assert {strength for colour, strength in strengths if colour == "t-base"} == {"s1"}

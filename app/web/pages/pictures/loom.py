@@ -198,9 +198,11 @@ def _weave(
     width: float,
     height: float,
 ) -> None:
-    """A base stays pale; a parent is the stronger, the more of all that does not come from the base is its own."""
+    """A parent is the stronger, the more of all that does not come from the base is its own. A base stays pale, and
+    comes last: what the parents add begins at one edge, so that it can be compared from row to row."""
     added = sum(share for letter, share in zip(letters, shares, strict=True) if letter) or 1.0
-    for parent, share in enumerate(shares):
+    for parent in sorted(range(len(shares)), key=lambda parent: not letters[parent]):
+        share = shares[parent]
         part = share * width
         if part < 0.5:
             continue
