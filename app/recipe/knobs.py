@@ -1,7 +1,7 @@
 """Knobs: the fields of the form that set parameters, and what edited fields make of the settings.
 
 A field is called ``prefix.name``, and for the tensors with "mlp" in their name ``prefix.name|mlp``; its text is a
-number or a comma-separated curve, empty for nothing.
+number or a curve (``0.2, 0.8``; with decimal commas as ``numbers`` has it), empty for nothing.
 """
 
 from __future__ import annotations
@@ -13,9 +13,13 @@ from types import MappingProxyType
 
 from app.recipe.catalogue import Method, Parameter
 from app.recipe.findings import Finding, Refused, refuse
+from app.recipe.numbers import listed
 from app.recipe.parameters import read_setting
 from app.recipe.rules import LONGEST_FILTER, edit, hidden_by, is_for_all, put, texts
 from app.recipe.schema import EMPTY, Parameters, Rule, Setting, Source
+
+KNOBS = ("parent.", "shared.", "slice.")
+"""What the names of such fields begin with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,7 @@ def _read_field(field: str, parameter: Parameter, name: str, text: str) -> Rule 
     where = f"{field}|{name}" if name else field
     if len(name) > LONGEST_FILTER:
         raise refuse("bad-filter", where, f"A filter has at most {LONGEST_FILTER} characters.", "Take a shorter part.")
-    pieces = [piece.strip() for piece in text.split(",") if piece.strip()]
+    pieces = listed(text)
     if not pieces:
         return None
     (rule,) = read_setting(pieces if len(pieces) > 1 else pieces[0], where, parameter)

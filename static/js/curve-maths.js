@@ -1,15 +1,16 @@
 // Curves as lists of numbers: anchors spread evenly over the layers, straight lines between them.
 
+// "0,5" is one number, as in app/recipe/numbers.py.
 export function parse(text) {
-  const pieces = text.split(",").map((piece) => piece.trim()).filter(Boolean);
-  const values = pieces.map(Number);
-  return pieces.length && values.every(Number.isFinite) ? values : null;
+  const points = text.replace(/(?<![^\s;])([-+]?\d+),(\d+)(?!,?[^\s,;])/g, "$1.$2");
+  const values = points.split(/[,;\s]+/).filter(Boolean).map(Number);
+  return values.length && values.every(Number.isFinite) ? values : null;
 }
 
 export const words = (value) => String(Number(value.toPrecision(6)));
 
 export function text(values) {
-  return (values.every((value) => value === values[0]) ? values.slice(0, 1) : values).map(words).join(", ");
+  return (new Set(values).size > 1 ? values : values.slice(0, 1)).map(words).join(", ");
 }
 
 export const snap = (value, step) => Number((Math.round(value / step) * step).toPrecision(9));

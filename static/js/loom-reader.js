@@ -8,7 +8,7 @@ customElements.define("loom-reader", class extends HTMLElement {
   // The layer at a point of the loom's picture.
   layer({ target, clientY }) {
     const plot = target.closest(".plot");
-    if (!plot) return undefined;
+    if (!plot) return;
     const { top, pitch, layers } = plot.dataset;
     const layer = layers - 1 - Math.floor((clientY - plot.getBoundingClientRect().top - top) / pitch);
     return layer >= 0 && layer < layers ? layer : undefined;
@@ -22,7 +22,7 @@ customElements.define("loom-reader", class extends HTMLElement {
     const { left, width } = plot.getBoundingClientRect();
     const x = ((event.clientX - left) / width) * 100;
     const heads = [...plot.querySelectorAll(":scope > text")];
-    const away = heads.map((head) => Math.abs(x - Number.parseFloat(head.getAttribute("x"))));
+    const away = heads.map((head) => Math.abs(x - parseFloat(head.getAttribute("x"))));
     const column = away.indexOf(Math.min(...away));
     const said = cells[column + 1].textContent;
     this.tell(said ? `layer ${layer} · ${heads[column].dataset.name}: ${said}` : undefined);

@@ -80,8 +80,8 @@ export class LoomSelection {
       for (next = here + 1; meant[next]?.[0] < end(meant[next - 1]) + 12; ) next += 1;
       boxes.push(box(meant[here][0] - 5, y(layers - 1) - half, end(meant[next - 1]) - meant[here][0] + 10, half * 2 * layers));
     }
-    const paths = [boxes.length ? box(-5, header - 3, 1010, height + 6) + boxes.join("") : "", boxes.join("")];
-    paths.forEach((path, index) => this.rows.children[index].setAttribute("d", path));
+    const inner = boxes.join("");
+    [inner && box(-5, header - 3, 1010, height + 6) + inner, inner].forEach((path, index) => this.rows.children[index].setAttribute("d", path));
     const told = { height: header + height, viewBox: `0 0 1000 ${header + height}`, "aria-valuemax": layers - 1, "aria-valuenow": to ?? 0, "aria-valuetext": this.label || "all" };
     for (const [name, value] of Object.entries(told)) this.rows.setAttribute(name, value);
   }
@@ -132,8 +132,7 @@ export class LoomSelection {
   }
 
   press(event) {
-    this.start = event.shiftKey ? chosen.from : undefined;
-    this.start ??= this.reader.layer(event);
+    this.start = (event.shiftKey ? chosen.from : undefined) ?? this.reader.layer(event);
     this.dragged = false;
   }
 

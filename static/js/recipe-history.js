@@ -7,7 +7,7 @@ customElements.define("recipe-history", class extends HTMLElement {
     this.state = document.getElementById("state");
     this.texts = this.stored();
     this.at = this.texts.length - 1;
-    this.buttons = [...this.querySelectorAll("button")];
+    this.buttons = this.querySelectorAll("button");
     this.buttons.forEach((button, index) => button.addEventListener("click", () => this.go(index ? 1 : -1)));
     new MutationObserver(() => this.keep()).observe(this.state, { childList: true });
     document.addEventListener("keydown", (event) => this.key(event));

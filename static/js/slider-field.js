@@ -6,7 +6,7 @@ customElements.define("slider-field", class extends HTMLElement {
     this.range = this.querySelector("input");
     this.sheet ??= this.attachSheet();
     this.range.addEventListener("input", () => this.write());
-    this.watch = (event) => event.target.id === this.getAttribute("for") && this.read();
+    this.watch = (event) => event.target === this.field && this.read();
     document.addEventListener("input", this.watch);
     this.observer = new MutationObserver(() => this.paint());
     this.observer.observe(this.range, { attributes: true, attributeFilter: ["value", "min", "max"] });
@@ -32,14 +32,14 @@ customElements.define("slider-field", class extends HTMLElement {
   }
 
   write() {
-    this.field.value = String(Number(this.range.value));
+    this.field.value = Number(this.range.value);
     this.paint();
     this.field.dispatchEvent(new Event("input", { bubbles: true }));
   }
 
   read() {
-    const value = Number.parseFloat(this.field?.value);
-    if (Number.isFinite(value)) this.range.value = value;
+    const value = parseFloat(this.field?.value.replace(",", "."));
+    if (isFinite(value)) this.range.value = value;
     this.paint();
   }
 

@@ -166,6 +166,22 @@ def test_lines_and_numbers_stay_in_step(page: Page, app: Running) -> None:
     expect(anchor(page, "B", 1, 1, "density")).to_have_attribute("aria-valuenow", "0.45")
 
 
+def test_numbers_with_decimal_commas_are_what_their_writer_means(page: Page, app: Running) -> None:
+    open_recipe(page, app)
+    box = page.locator('[name="parent.1.weight"]')
+    box.fill("0,5")
+    expect(anchor(page, "A", 1, 1)).to_have_attribute("aria-valuenow", "0.5")
+    expect(yaml(page)).to_contain_text("weight: 0.5")
+    expect(page.locator("slider-field[for=f-parent-1-weight] input")).to_have_js_property("value", "0.5")
+    expect(page.locator("#told")).to_have_text("0,5 is read as 0.5.")
+    numbers = page.get_by_label("A weight: a number")
+    numbers.fill("0,2 0,8")
+    numbers.press("Tab")
+    expect(yaml(page)).to_contain_text("weight: [0.2, 0.8]")
+    expect(numbers).to_have_value("0.2, 0.8")
+    expect(anchor(page, "A", 2, 2)).to_have_attribute("aria-valuenow", "0.8")
+
+
 def test_undo_and_redo(page: Page, app: Running) -> None:
     open_recipe(page, app)
     anchor(page, "A", 1, 4).focus()

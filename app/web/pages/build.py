@@ -15,6 +15,8 @@ from fastapi.responses import HTMLResponse, Response
 
 from app.recipe.catalogue import METHODS
 from app.recipe.findings import Finding, Refused
+from app.recipe.knobs import KNOBS
+from app.recipe.numbers import understood
 from app.web.pages.build_view import build_page
 from app.web.pages.desk import DeskDep, already_saved, new_key, page_key
 from app.web.pages.draft import Draft, from_form, from_text
@@ -124,7 +126,7 @@ def _told(fields: Fields, draft: Draft) -> str:
         "stack": told(fields.get("action", ""), draft.recipe),
         "yaml": f"{METHODS[draft.recipe.merge_method].title} of {len(draft.recipe.parents())} models.",
     }
-    return words.get(verb, "")
+    return words.get(verb) or understood(text for name, text in fields.items() if name.startswith(KNOBS))
 
 
 def _documents_told(action: str, draft: Draft) -> str:

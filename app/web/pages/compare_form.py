@@ -14,6 +14,7 @@ from app.planning.rates import DOWNLOAD_RATE
 from app.precompare import precompare
 from app.recipe.findings import Finding, Refused
 from app.recipe.form import THREADS
+from app.recipe.numbers import with_points
 from app.web.pages.draft import Draft
 from app.web.pages.pictures.threads import thread
 from app.web.pages.posted import Fields
@@ -74,7 +75,7 @@ class CompareForm:
         """Raises Refused."""
         models = [name for index, name in enumerate(self.names) if index != self.base]
         try:
-            top = float(self.top.replace("%", "").strip()) / 100
+            top = float(with_points(self.top.replace("%", "").strip())) / 100
         except ValueError:
             top = 0.0
         return read_wanted(models, None if self.base is None else self.names[self.base], full=self.full, top=top)

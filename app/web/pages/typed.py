@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.recipe.findings import Refused, refuse
+from app.recipe.numbers import with_points
 from app.recipe.references import is_hub_id, parse_reference
 from app.recipe.schema import ModelRef
 
@@ -21,9 +22,9 @@ def typed_reference(text: str) -> ModelRef:
 
 
 def typed_number(text: str, where: str) -> float:
-    """Raises Refused."""
+    """With a decimal point or comma. Raises Refused."""
     try:
-        return float(text)
+        return float(with_points(text))
     except ValueError:
         raise refuse("not-a-number", where, f'"{text[:40]}" is not a number.', "Write it like 0.5.") from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.recipe.findings import Refused
-from app.web.pages.typed import exact_reference, typed_reference
+from app.web.pages.typed import exact_reference, typed_number, typed_reference
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,10 @@ def test_anything_else_is_refused_in_words(typed: str) -> None:
     with pytest.raises(Refused) as refused:
         typed_reference(typed)
     assert refused.value.findings[0].text
+
+
+def test_a_number_has_a_point_or_a_comma() -> None:
+    assert [typed_number(one, "weight") for one in ("0.5", "0,5", "-1,25", "2")] == [0.5, 0.5, -1.25, 2.0]
+    for typed in ("0, 5", "0,5,1", "half", ""):
+        with pytest.raises(Refused):
+            typed_number(typed, "weight")
