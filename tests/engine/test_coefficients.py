@@ -67,6 +67,13 @@ def test_multislerp_where_directions_cancel() -> None:
         coefficients.multislerp(triangle, np.ones(3), True, 1e-8)
 
 
+def test_multislerp_takes_no_direction_from_rounding() -> None:
+    """Single numbers point up or down. Inner products in fp32 are right to 6e-8 of their size."""
+    noisy = gram([-1.2], [0.1], [1.03], [-0.87]) * (1 + 6e-8 * np.random.default_rng(1).uniform(-1, 1, (4, 4)))
+    with pytest.raises(coefficients.NoDirection):
+        coefficients.multislerp((noisy + noisy.T) / 2, np.full(4, 0.4), True, 1e-8)
+
+
 def test_multislerp_of_nothing_is_nothing() -> None:
     """Tensors that no parent changed: whatever the coefficients, the changes are 0."""
     assert np.isfinite(coefficients.multislerp(np.zeros((3, 3)), np.ones(3), True, 1e-8)).all()
@@ -82,6 +89,14 @@ def test_karcher_leaves_out_what_has_no_direction() -> None:
     found = coefficients.karcher(gram([0.0, 0.0], [3.0, 0.0]), 10, 1e-5)
     np.testing.assert_allclose(found @ np.array([[0.0, 0.0], [3.0, 0.0]]), [1.5, 0.0])
     np.testing.assert_array_equal(coefficients.karcher(np.zeros((2, 2)), 10, 1e-5), [0.0, 0.0])
+
+
+def test_karcher_of_opposite_numbers_keeps_the_mean_size() -> None:
+    values = np.array([0.0617, -0.4376, -0.5073, 0.4376])
+    for seed in range(20):
+        noisy = np.outer(values, values) * (1 + 6e-8 * np.random.default_rng(seed).uniform(-1, 1, (4, 4)))
+        found = coefficients.karcher((noisy + noisy.T) / 2, 10, 1e-5) @ values
+        assert abs(found) == pytest.approx(np.abs(values).mean(), rel=1e-4)
 
 
 def test_karcher_of_opposite_vectors_takes_the_first() -> None:

@@ -15,6 +15,9 @@ import numpy as np
 
 from worker.engine.dtypes import Array
 
+_NOISE = 1e-7
+"""What rounding leaves of zero in inner products of directions: squared lengths, and cosines beside -1."""
+
 
 class NoDirection(ValueError):
     """The directions cancel out: there is no mean of them."""
@@ -63,7 +66,7 @@ def multislerp(gram: Array, weights: Array, normalize: bool, eps: float) -> Arra
     units = np.diag(1.0 / (norms + eps))
     mean = weights @ units
     length = _length(gram, mean)
-    if length < eps:
+    if length < max(eps, sqrt(_NOISE) * float(np.abs(weights).sum())):
         if count == 2:
             return weights
         raise NoDirection
@@ -79,7 +82,8 @@ def _length(gram: Array, vector: Array) -> float:
 
 
 def karcher(gram: Array, max_iter: int, tol: float) -> Array:
-    """The Karcher mean of the directions, all weighing the same, at the mean length. ``gram`` [n, n]."""
+    """The Karcher mean of the directions, all weighing the same, at the mean length. ``gram`` [n, n]. A direction
+    straight opposite pulls nowhere: every way there is equally long."""
     norms = _norms(gram)
     valid = norms > tol
     if not valid.any():
@@ -88,11 +92,11 @@ def karcher(gram: Array, max_iter: int, tol: float) -> Array:
     units = np.diag(np.where(valid, 1.0 / np.where(valid, norms, 1.0), 0.0))
     mean = share @ units
     length = _length(gram, mean)
-    mean = units[int(np.argmax(valid))] if length < tol else mean / length
+    mean = units[int(np.argmax(valid))] if length < max(tol, sqrt(_NOISE)) else mean / length
     for _ in range(max_iter):
         along = np.clip(units @ gram @ mean, -1.0, 1.0)
         angles = np.arccos(along)
-        far = valid & (angles >= tol)
+        far = valid & (angles >= tol) & (along > 10 * _NOISE - 1.0)
         pull = np.where(far, share * angles / np.where(far, np.sin(angles), 1.0), 0.0)
         tangent = pull @ (units - np.outer(along, mean))
         step = _length(gram, tangent)
