@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
-from tests.browser.conftest import Running, arrived, shot
+from tests.browser.conftest import Running, arrived, eventually, shot
 from tests.support.checkpoints import read_tensors
 from tests.support.hub import StandInHub
 
@@ -30,6 +30,7 @@ def test_from_an_empty_page_to_a_mixture(page: Page, app: Running, hub: StandInH
         field.fill(prompts)
     checks = page.locator("#checks")
     expect(checks).to_contain_text("attention, norms, embeddings, head")
+    _its_link_waits_for_what_was_typed(page, field, prompts)
     page.get_by_label("Normal noise").check()
     expect(page.get_by_label("Seed")).to_be_visible()
     expect(checks).to_contain_text("useless without")
@@ -37,9 +38,8 @@ def test_from_an_empty_page_to_a_mixture(page: Page, app: Running, hub: StandInH
     page.get_by_label("Token embeddings").check()
     expect(field).to_have_value(prompts)
     expect(checks).to_contain_text("parameters, a Mixtral")
-    expect(checks.get_by_role("link")).to_have_attribute(
-        "href", re.compile("positive=.*gate_mode=|gate_mode=.*positive")
-    )
+    kept = re.compile("positive=.*gate_mode=cheap_embed|gate_mode=cheap_embed.*positive")
+    expect(checks.get_by_role("link")).to_have_attribute("href", kept)
     shot(page, "mixture-form", full=True)
     checks.get_by_role("link").click()
     arrived(page, "gate_mode=cheap_embed")
@@ -59,6 +59,12 @@ def test_a_mixtures_recipe_in_the_builder_leads_to_its_form(page: Page, app: Run
         for name, prompts in EXPERTS.items()
     )
     page.goto(app.url)
+    page.get_by_role("tab", name="YAML").click()
+    page.get_by_label("The recipe as YAML").fill(recipe)
+    page.get_by_role("button", name="Apply", exact=True).last.click()
+    expect(page.get_by_role("button", name="Open the mixture")).to_be_in_viewport()
+    shot(page, "mixture-in-yaml")
+    page.goto(app.url)
     page.get_by_role("button", name="Import").click()
     page.get_by_label("YAML, or a model card").fill(recipe)
     page.get_by_role("button", name="Open it").click()
@@ -68,6 +74,24 @@ def test_a_mixtures_recipe_in_the_builder_leads_to_its_form(page: Page, app: Run
     expect(page.get_by_role("textbox", name=re.compile("^Prompts for it.*expert 2"))).to_have_value(
         EXPERTS["tiny-code"].replace("\n", "⏎") * 300
     )
+
+
+def _its_link_waits_for_what_was_typed(page: Page, field: Locator, prompts: str) -> None:
+    """Pressed right after typing, it would lead to the form without that."""
+    link = page.locator("#checks").get_by_role("link")
+    expect(link).to_be_visible()
+    held: list[Route] = []
+    page.route("**/mixtures/check", lambda route: held.append(route))
+    field.fill("def typed(): ...")
+    where = link.bounding_box()
+    assert where is not None
+    page.mouse.click(where["x"] + where["width"] / 2, where["y"] + where["height"] / 2)
+    eventually(page, lambda: len(held), 1)
+    expect(link).to_be_hidden()
+    held[0].continue_()
+    page.unroute("**/mixtures/check")
+    expect(link).to_have_attribute("href", re.compile(r"def\+typed"))
+    field.fill(prompts)
 
 
 def _take(page: Page, field: str, name: str) -> None:

@@ -38,6 +38,7 @@ def test_share_and_fork(page: Page, app: Running) -> None:
     page.get_by_role("button", name="Share link").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Tiny talk")
     expect(page.locator(".plot")).to_have_attribute("data-layers", "4")
+    arrived(page, "/r/")
     page.get_by_role("button", name="Look up licences and lineage").click()
     expect(page.locator(".family li")).to_have_count(3)
     shot(page, "shared-lineage", full=True)
