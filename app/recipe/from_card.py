@@ -14,6 +14,12 @@ _MOST_BLOCKS = 200
 MERGE = "merge_method"
 
 
+def merge_text(text: str) -> str:
+    """The recipe of a merge, alone or as a block of a model card; empty when there is none."""
+    found = recipe_text(text)
+    return found if re.search(rf"^{MERGE}[ \t]*:", found, re.MULTILINE) else ""
+
+
 def recipe_text(text: str, mark: str = MERGE) -> str:
     """The recipe in what somebody brought: the first block of code that is one, if ``text`` is a card; else the text
     as it is. ``mark``: the key that tells recipes from other YAML. Takes time linear in the text; nothing in it is

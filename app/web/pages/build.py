@@ -21,6 +21,7 @@ from app.web.pages.build_view import build_page
 from app.web.pages.desk import DeskDep, already_saved, new_key, page_key
 from app.web.pages.draft import Draft, from_form, from_text
 from app.web.pages.draft import opened as with_section
+from app.web.pages.leading import to_mixtures
 from app.web.pages.openings import OpeningDep, SectionName
 from app.web.pages.posted import Fields, FieldsDep
 from app.web.pages.remembered import Remembered
@@ -49,8 +50,11 @@ def first(
 
 
 @router.post("/build")
-def edit(desk: DeskDep, fields: FieldsDep) -> HTMLResponse:
-    """The page after an edit: only what changed to a script, else the whole page with its check."""
+def edit(desk: DeskDep, fields: FieldsDep) -> Response:
+    """The page after an edit: only what changed to a script, else the whole page with its check. A mixture's recipe in
+    the YAML view leads to its own form, and the draft stays as it was."""
+    if fields.get("action") == "yaml" and (elsewhere := to_mixtures(desk, fields.get("yaml", ""), "trouble")):
+        return elsewhere
     draft = from_form(fields)
     saved, key = desk.keep(draft, fields), page_key(fields)
     if desk.live:

@@ -7,12 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import RedirectResponse, Response
 
-from app.drafts.store import Hold
-from app.recipe.naming import title_of
 from app.web.dependencies import ServicesDep, TemplatesDep
 from app.web.pages.desk import page_key
-from app.web.pages.draft import from_text
-from app.web.pages.keeping import held
+from app.web.pages.keeping import held, keep_anew
 from app.web.pages.posted import FieldsDep
 from app.web.pages.remembered import builder_address
 
@@ -24,11 +21,8 @@ DraftId = Annotated[str, Path(alias="draft_id", max_length=32)]
 @router.post("/drafts")
 def fork(services: ServicesDep, fields: FieldsDep) -> RedirectResponse:
     """A copy to work on, which remembers what it was made from."""
-    draft = from_text(fields.get("recipe", ""))
     origin = services.shared.get(fields.get("fork", ""))
-    title = title_of(draft.recipe) if draft.recipe else "A recipe that cannot be read"
-    made = services.drafts.save(Hold("", 0, ""), draft.text, title, origin.id if origin else None)
-    return RedirectResponse(f"/?draft={made.id}", 303)
+    return RedirectResponse(keep_anew(services.drafts, fields.get("recipe", ""), origin.id if origin else None), 303)
 
 
 @router.post("/drafts/news")

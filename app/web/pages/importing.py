@@ -1,6 +1,6 @@
 """Bringing a recipe to the builder: YAML or a model card, pasted or dropped, or a published merge by its Hub id.
 
-A mixture of experts has a form of its own: its recipe leads there."""
+A mixture's recipe leads to its own form (``leading``)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from dataclasses import replace
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from app.experts.from_card import mixture_text
 from app.library.published import published_recipe
 from app.recipe.findings import Finding, Refused
 from app.web.pages.build_view import build_page
 from app.web.pages.desk import DeskDep, new_key
 from app.web.pages.draft import from_form, from_text
-from app.web.pages.form_desk import Visit
-from app.web.pages.mixtures import DESK as MIXTURES
-from app.web.pages.mixtures_form import from_pairs
+from app.web.pages.leading import lead, to_mixtures
 from app.web.pages.posted import FieldsDep
 from app.web.pages.remembered import builder_address, remembered
 from app.web.pages.typed import typed_reference
@@ -42,24 +39,8 @@ def bring(desk: DeskDep, fields: FieldsDep) -> Response:
             )
         page = build_page(replace(from_text(""), remembered=remembered(fields)), new_key(), refusal=problem.findings)
         return desk.whole(replace(page, refusal_title="This cannot be imported"), "", 422)
-    if mixture := mixture_text(text):
-        return _to_mixtures(desk, mixture)
+    if elsewhere := to_mixtures(desk, text, "import-elsewhere"):
+        return elsewhere
     draft = from_form({"action": "import", "recipe": text})
     saved = desk.keep(draft, {"action": "import", "recipe": text})
-    return _go(desk, builder_address(saved.id, fields))
-
-
-def _to_mixtures(desk: DeskDep, text: str) -> Response:
-    """To the form of mixtures. What no address can hold is posted there by a button."""
-    form = from_pairs([("action", "import"), ("yaml", text)])
-    if form.address and not form.problems:
-        return _go(desk, form.address)
-    if desk.live:
-        return desk.templates.partial(desk.request, "partials/_import_mixture.html", text=text)
-    return MIXTURES.page(Visit(desk.request, desk.templates, desk.services), form)
-
-
-def _go(desk: DeskDep, address: str) -> Response:
-    if desk.live:
-        return Response(status_code=200, headers={"HX-Redirect": address})
-    return Response(status_code=303, headers={"Location": address})
+    return lead(desk, builder_address(saved.id, fields))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.drafts.store import Drafts, Hold, Saved
 from app.recipe.naming import title_of
-from app.web.pages.draft import Draft
+from app.web.pages.draft import Draft, from_text
 from app.web.pages.posted import Fields
 
 _MOST = 10**9
@@ -24,5 +24,14 @@ def keep(drafts: Drafts, draft: Draft, fields: Fields, writer: str, fork: str | 
     hold = held(fields, writer)
     if fields.get("action") == _LOOKING or not (draft.text.strip() or hold.id):
         return Saved(hold.id, hold.version)
-    title = title_of(draft.recipe) if draft.recipe else "A recipe that cannot be read"
-    return drafts.save(hold, draft.text, title, fork)
+    return drafts.save(hold, draft.text, _title(draft), fork)
+
+
+def keep_anew(drafts: Drafts, text: str, fork: str | None = None) -> str:
+    """The address of a new draft with this text."""
+    draft = from_text(text)
+    return f"/?draft={drafts.save(Hold('', 0, ''), draft.text, _title(draft), fork).id}"
+
+
+def _title(draft: Draft) -> str:
+    return title_of(draft.recipe) if draft.recipe else "A recipe that cannot be read"

@@ -7,15 +7,17 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from app.experts.wanted import read_mixture, write_mixture
 from app.jobs.models import Job
 from app.premix import Premix
 from app.recipe.findings import Finding, Refused
+from app.recipe.from_card import merge_text
 from app.web.errors import not_found
 from app.web.mixing import look_at, sizes, submit_mixture
 from app.web.pages.form_desk import AskedDep, FormDesk, PostedDep, Visit, VisitDep
+from app.web.pages.keeping import keep_anew
 from app.web.pages.mixtures_form import MixtureForm, from_pairs, from_wanted
 from app.web.pages.pictures import mixture as picture
 from app.web.rendering import byte_size, duration, short_number
@@ -80,8 +82,12 @@ def show(visit: VisitDep, asked: AskedDep, job_id: Annotated[str, Query(alias="j
 
 @router.post("")
 def press(visit: VisitDep, posted: PostedDep) -> Response:
-    """What a button does: change the form, make the mixture, or hand out its recipe."""
-    action = dict(posted).get("action", "")
+    """What a button does: change the form, make the mixture, or hand out its recipe. A merge's recipe that is brought
+    here leads to the builder."""
+    said = dict(posted)
+    action = said.get("action", "")
+    if action == "import" and (merge := merge_text(said.get("yaml", ""))):
+        return RedirectResponse(keep_anew(visit.services.drafts, merge), status_code=303)
     if action == "make":
         return DESK.make(visit, posted)
     return _download(visit, posted) if action == "yaml" else DESK.open(visit, posted)

@@ -14,13 +14,14 @@ from starlette.testclient import TestClient
 from app.experts.wanted import GATE_MODES, Expert, WantedMixture, read_mixture, write_mixture
 from app.jobs.models import STAGES
 from app.jobs.store import NewJob, Store
+from app.recipe.from_card import merge_text
 from app.recipe.schema import ModelRef
 from app.web.pages.expert_rows import BREAK, row_of
 from app.web.pages.job_stages import stage_now
 from app.web.pages.mixtures_form import LONGEST_ADDRESS, from_pairs, from_wanted
 from app.web.pages.pictures import mixture as picture
 from tests.support.tiny_models import make_tiny
-from tests.web.pages.html import elements, executable, one
+from tests.web.pages.html import elements, executable, form_of, one
 
 PAIRS = [
     ("base", "loom/base"),
@@ -37,6 +38,7 @@ BODY = {
     ],
 }  # fmt: skip
 LIVE = {"HX-Request-Type": "partial"}
+MERGE = "merge_method: linear\nmodels:\n- model: a/one\n  parameters: {weight: 1}\n"
 
 
 def wanted_of(*experts: Expert, **settings: object) -> WantedMixture:
@@ -293,6 +295,30 @@ def test_the_builders_import_leads_here(online: TestClient, tmp_path: Path) -> N
     assert "import os import os" in online.post("/build/import", data={"recipe": long}).text
     wrong = online.post("/build/import", data={"recipe": text.replace("hidden", "hiden")})
     assert "is no way to make routers" in unescape(wrong.text)
+
+
+def test_the_builders_yaml_leads_here_and_its_draft_stays(online: TestClient) -> None:
+    mixture = write_mixture(from_pairs(PAIRS).wanted())
+    home = online.post("/build/import", data={"recipe": MERGE}).headers["location"]
+    form = form_of(online.get(home).text, "build")
+    for text in (mixture, f"# Mixed\n\n```yaml\n{mixture}```\n"):
+        said = {**form, "action": "yaml", "yaml": text}
+        assert online.post("/build", data=said).headers["location"] == ADDRESS
+        assert online.post("/build", data=said, headers=LIVE).headers["hx-redirect"] == ADDRESS
+    for text in (mixture.replace("import os", "import os " * LONGEST_ADDRESS), mixture.replace("hidden", "hiden")):
+        told = online.post("/build", data={**form, "action": "yaml", "yaml": text}, headers=LIVE).text
+        assert one(told, "hx-partial").attributes["hx-target"] == "#trouble"
+        assert one(told, "textarea", name="yaml").text.strip() == text.strip()
+    assert form_of(online.get(home).text, "build")["recipe"] == form["recipe"]
+
+
+def test_a_merges_recipe_leads_to_the_builder(client: TestClient) -> None:
+    card = f"# Merged\n\n```yaml\n{MERGE}```\n"
+    for text in (MERGE, card, f"name: first\n{MERGE}---\n{MERGE}", "merge_method: nope\n"):
+        answer = post(client, [*PAIRS, ("action", "import"), ("yaml", text)])
+        assert answer.status_code == 303
+        kept = form_of(client.get(answer.headers["location"]).text, "build")["recipe"]
+        assert kept.strip() == merge_text(text).strip()
 
 
 def test_other_pages_lead_here(client: TestClient) -> None:
