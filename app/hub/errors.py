@@ -67,13 +67,16 @@ def trouble_of(status: int, headers: Mapping[str, str], about: About) -> Trouble
     return Trouble(unreachable(about, f"answered with an error ({status})"))
 
 
+_SIGNED = "run weightloom merge with your Hub token as HF_TOKEN, or open a folder that holds its files"
+
+
 def unreachable(about: About, what: str) -> Refused:
     advice = "Check the network and try again. Models on disk work without the Hub."
     return refuse("hub-unreachable", about.what, f"The Hub at {about.endpoint} {what}.", advice)
 
 
 def repo_not_found(about: About) -> Refused:
-    advice = "Check the spelling." if about.signed else "Check the spelling; for a private model, give a Hub token."
+    advice = "Check the spelling." if about.signed else f"Check the spelling; for a private model, {_SIGNED}."
     return refuse(
         "repo-not-found", about.what, f"There is no model {about.repo} on the Hub, or it is private.", advice
     )  # fmt: skip
@@ -87,7 +90,7 @@ def revision_not_found(about: About) -> Refused:
 
 
 def gated(about: About) -> Refused:
-    first = "" if about.signed else "Give the Hub token of an account that has access. "
+    first = "" if about.signed else f"With access, {_SIGNED}. "
     return refuse(
         "gated", about.what, f"{about.repo} is gated: its authors decide who may read it.",
         f"{first}Access is asked for on the model's page: {about.page}",

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from app.recipe.findings import Finding
 from app.web.shown import shown
 from app.web.static_files import Static
 
@@ -142,7 +144,18 @@ def clock(value: datetime | float | None) -> str:
     return f"{time.day} {time:%b %Y, %H:%M} UTC"
 
 
+def advice(finding: Finding) -> str:
+    """What to do about a remark; where access to a model is asked for is a link. Addresses in other remarks may come
+    from the recipe of a stranger, and stay text."""
+    words, scheme, rest = finding.fix.partition("https://" if "https://" in finding.fix else "http://")
+    if finding.code != "gated" or not scheme:
+        return finding.fix
+    link = Markup('<a href="{0}" rel="noopener noreferrer" target="_blank">{0}</a>').format(scheme + rest)
+    return Markup("{}{}").format(words, link)
+
+
 FILTERS = {
+    "advice": advice,
     "number": number,
     "short_number": short_number,
     "byte_size": byte_size,

@@ -10,7 +10,8 @@ import pytest
 from jinja2 import UndefinedError
 from starlette.requests import Request
 
-from app.web.rendering import Templates, byte_size, clock, duration, moment, number, percent, short_number
+from app.recipe.findings import Finding
+from app.web.rendering import Templates, advice, byte_size, clock, duration, moment, number, percent, short_number
 from app.web.static_files import Static
 
 
@@ -134,3 +135,14 @@ def test_moments() -> None:
         assert moment(value) == "2026-01-31T12:00:00Z"
         assert clock(value) == "31 Jan 2026, 12:00 UTC"
     assert moment(None) == clock(None) == ""
+
+
+def test_the_address_to_ask_for_access_at_is_a_link_and_no_other_is() -> None:
+    asked = Finding("error", "gated", "a/b", "a/b is gated.", "Ask <here>: https://hub.test/a/b")
+    link = '<a href="https://hub.test/a/b" rel="noopener noreferrer" target="_blank">https://hub.test/a/b</a>'
+    assert advice(asked) == f"Ask &lt;here&gt;: {link}"
+    assert (
+        advice(Finding("error", "bad-reference", "", "No.", "See https://elsewhere.test"))
+        == "See https://elsewhere.test"
+    )
+    assert advice(Finding("error", "gated", "", "No.", "Ask for it.")) == "Ask for it."

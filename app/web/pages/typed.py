@@ -16,7 +16,7 @@ def typed_reference(text: str) -> ModelRef:
         if one is not None and not one.is_local and not is_hub_id(one.name):
             raise refuse(
                 "bad-reference", "add", f'"{one.name[:60]}" is not a model reference.',
-                "Write a Hub id (owner/model), or local:root/folder.",
+                "Pick one of the names shown while you type, or write a Hub id (owner/model) or local:root/folder.",
             )  # fmt: skip
     return ref
 
