@@ -9,8 +9,9 @@ from functools import cached_property
 from app.comparing.sampling import Ranges, counted, sample_rows, spread
 from app.planning.facts import DTYPE_BYTES, MERGEABLE, ModelFacts, TensorFacts
 from app.planning.layers import Structure, read_structure
+from app.planning.same_names import OTHER_NAMES, called_as
 from app.planning.strict_json import short
-from app.recipe.findings import refuse
+from app.recipe.findings import Finding, refuse
 
 MOST_MODELS = 8
 SAMPLE_BYTES = 32_000_000
@@ -82,6 +83,11 @@ class Meeting:
         return len(self.facts) - self.with_base
 
     @property
+    def renamed(self) -> tuple[Finding, ...]:
+        """Which models call their tensors otherwise than the others, and were taken under their names."""
+        return tuple(remark for one in self.facts for remark in one.remarks if remark.code == OTHER_NAMES)
+
+    @property
     def read_bytes(self) -> int:
         return sum(one.read_bytes for one in self.tensors)
 
@@ -113,14 +119,17 @@ class Meeting:
 
 
 def meet(models: Sequence[ModelFacts], base: ModelFacts | None, *, full: bool) -> Meeting:
-    """Lay the models beside each other by tensor names. Raises Refused when too few of them, or nothing, meet."""
+    """Lay the models beside each other by tensor names: the base's, or the first model's where there is none. Raises
+    Refused when too few of them, or nothing, meet."""
     facts = (*models, base) if base is not None else tuple(models)
     if not models or len(facts) < 2:
         raise refuse("too-few-models", "models", "A comparison needs two models, or a model and a base.", "Add one.")
     if len(models) > MOST_MODELS:
         text = f"{len(models)} models are too many to compare at once."
         raise refuse("too-many-models", "models", text, f"Choose at most {MOST_MODELS}.")
-    structure = read_structure(facts[0])
+    frame = facts[0] if base is None else base
+    facts = tuple(called_as(frame, one) for one in facts)
+    structure = read_structure(frame)
     found, left_out = _alike(facts, structure)
     if not found:
         raise refuse(

@@ -20,6 +20,7 @@ from app.recipe.findings import Finding
 from app.recipe.roles import first_parent
 from app.recipe.schema import ModelRef, Recipe
 
+OTHER_NAMES = "other-names"
 _OTHER_LEAVES: Mapping[str, str] = {"gamma": "weight", "beta": "bias", "weight": "gamma", "bias": "beta"}
 """What a norm's tensors are called, and what they may be called elsewhere."""
 
@@ -51,7 +52,7 @@ def called_as(frame: ModelFacts, other: ModelFacts) -> ModelFacts:
         return other
     own, name = renamed[0]
     text = f"{other.ref} calls its tensors otherwise than {frame.ref} ({short(own)} for {short(name)}): "
-    remark = Finding("info", "other-names", other.ref, f"{text}taken for the same.")
+    remark = Finding("info", OTHER_NAMES, other.ref, f"{text}taken for the same.")
     tensors = MappingProxyType({names[own]: tensor for own, tensor in other.tensors.items()})
     folded = fold_tensors(tensors) if other.folded is not None else None
     return replace(other, tensors=tensors, folded=folded, remarks=(*other.remarks, remark))
@@ -91,7 +92,7 @@ def _in_part(mine: Part, theirs: Part, known: Container[str]) -> Iterator[tuple[
     beside = {local.split(".")[0]: name.removesuffix(local.lstrip("^")) for local, name in places.items()}
     for own in theirs.names:
         local = theirs.local(own)
-        name = places.get(_leaf(places, local)) or mine.named(local)
+        name = places.get(_leaf(places, local)) or (own if own in here else mine.named(local))
         if name is None:  # what the frame lacks goes where its neighbours are
             before = beside.get(local.split(".")[0])
             name = own if before is None else before + local.lstrip("^")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -178,6 +181,27 @@ def test_a_tensor_with_nan_is_left_out(models: Path, tmp_path: Path) -> None:
         ("model.layers.1.mlp.up_proj.weight", "holds NaN or infinite numbers")
     ]
     assert "model.layers.1.mlp.up_proj.weight" not in {one.name for one in told.tensors}
+
+
+@pytest.mark.parametrize("renamed", ["base", "one", "two"])
+def test_models_that_call_the_same_weights_otherwise_meet(models: Path, tmp_path: Path, renamed: str) -> None:
+    """As checkpoints of a bare model do: without the ``model.`` of the one with a head."""
+    for name in ("base", "one", "two"):
+        shutil.copytree(models / name, tmp_path / name)
+    bare = {name.removeprefix("model."): tensor for name, tensor in read_tensors(tmp_path / renamed).items()}
+    for file in (tmp_path / renamed).glob("model*.safetensors*"):
+        file.unlink()
+    write_weights(tmp_path / renamed, bare, "bfloat16")
+    with closing(local(models)) as library:
+        before = compare(wanted("one", "two"), library, Quiet())
+    watch = Quiet()
+    with closing(local(tmp_path)) as library:
+        after = compare(wanted("one", "two"), library, watch)
+    named = {one.name.removeprefix("model."): replace(one, name="") for one in after.tensors}
+    assert named == {one.name.removeprefix("model."): replace(one, name="") for one in before.tensors}
+    assert after.layers == before.layers
+    assert after.left_out == ()
+    assert any("otherwise" in one for one in watch.lines)
 
 
 def test_a_file_that_was_cut_is_told(models: Path, tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ def compare(wanted: Wanted, library: Library, watch: Watch, *, token: str | None
     watch.enter("checking", "Reading the models' headers.")
     looked = precompare(wanted, library, token)
     meeting = looked.meeting
+    for remark in meeting.renamed:
+        watch.log(remark.text)
     if meeting.full:
         _fetch(meeting, library, watch, token)
     what = "everything" if meeting.full else "a sample"
