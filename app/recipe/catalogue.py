@@ -105,8 +105,8 @@ _METHODS = (
         "Several parents of equal standing, no weights to choose.",
         "m = argmin Σ d(m, uᵢ)²; y = m · mean ‖xᵢ‖", "Grove & Karcher 1973", "ignored",
         (
-            Parameter("max_iter", "Most iterations.", kind="integer", default=10, minimum=1, high=100, step=1,
-                      curve=False, advanced=True),
+            Parameter("max_iter", "Most iterations.", kind="integer", default=10, minimum=1, maximum=10_000, high=100,
+                      step=1, curve=False, advanced=True),
             Parameter("tol", "Stop when the step is smaller.", default=1e-5, minimum=0.0, curve=False, advanced=True),
         ),
     ),

@@ -99,6 +99,12 @@ def test_karcher_of_opposite_numbers_keeps_the_mean_size() -> None:
         assert abs(found) == pytest.approx(np.abs(values).mean(), rel=1e-4)
 
 
+def test_karcher_stops_where_it_stands_still() -> None:
+    vectors = gram([1.0, 0.2, 0.1], [0.3, 1.0, -0.4], [-0.2, 0.5, 1.0])
+    settled = coefficients.karcher(vectors, 200, 0.0)
+    np.testing.assert_array_equal(coefficients.karcher(vectors, 10**9, 0.0), settled)
+
+
 def test_karcher_of_opposite_vectors_takes_the_first() -> None:
     found = coefficients.karcher(gram([1.0, 0.0], [-1.0, 0.0]), 0, 1e-5)
     np.testing.assert_allclose(found @ np.array([[1.0, 0.0], [-1.0, 0.0]]), [1.0, 0.0])

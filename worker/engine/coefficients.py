@@ -17,6 +17,8 @@ from worker.engine.dtypes import Array
 
 _NOISE = 1e-7
 """What rounding leaves of zero in inner products of directions: squared lengths, and cosines beside -1."""
+_STANDSTILL = 1e-12
+"""A step that fp64 cannot tell from none: whatever the tolerance, nothing more is found."""
 
 
 class NoDirection(ValueError):
@@ -100,7 +102,7 @@ def karcher(gram: Array, max_iter: int, tol: float) -> Array:
         pull = np.where(far, share * angles / np.where(far, np.sin(angles), 1.0), 0.0)
         tangent = pull @ (units - np.outer(along, mean))
         step = _length(gram, tangent)
-        if step < tol:
+        if step < max(tol, _STANDSTILL):
             break
         mean = np.cos(step) * mean + np.sin(step) / step * tangent
         mean = mean / _length(gram, mean)
