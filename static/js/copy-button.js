@@ -18,9 +18,9 @@ customElements.define("copy-button", class extends HTMLElement {
   tell(icon, words) {
     const use = this.querySelector("use");
     const button = this.querySelector("button");
-    this.before ??= [use.getAttribute("href"), button.ariaLabel];
+    this.before ??= [use.href.baseVal, button.ariaLabel];
     const show = (address, label) => {
-      use.setAttribute("href", address);
+      use.href.baseVal = address;
       button.ariaLabel = button.title = label;
     };
     show(this.before[0].replace(/#.*/, `#${icon}`), words);

@@ -38,8 +38,7 @@ customElements.define("curve-editor", class extends HTMLElement {
     on(svg, "pointerenter", () => this.drawing.raise(this.active));
     on(svg, "pointerdown", (event) => this.grab(event));
     on(svg, "pointermove", (event) => this.follow(event));
-    on(svg, "pointerup", () => this.drop());
-    on(svg, "pointercancel", () => this.drop());
+    for (const name of ["pointerup", "pointercancel"]) on(svg, name, () => this.drop());
     on(svg, "dblclick", () => this.presses.includes(true) || this.without(this.held));
     // Not on the drawing: one that listens for focus takes it.
     on(this, "keydown", (event) => event.target.matches(".anchor") && this.key(event));

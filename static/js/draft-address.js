@@ -1,4 +1,4 @@
-// <draft-address>: puts the address of the draft that the server keeps into the address bar.
+// <draft-address>: puts the address of the draft on the server into the address bar.
 customElements.define("draft-address", class extends HTMLElement {
   connectedCallback() {
     new MutationObserver(() => this.write()).observe(this, { childList: true });
@@ -8,7 +8,6 @@ customElements.define("draft-address", class extends HTMLElement {
   write() {
     const id = this.querySelector("[name=draft]")?.value;
     const section = this.querySelector("[name=document]")?.value;
-    const address = `/?draft=${id}${section ? `&document=${encodeURIComponent(section)}` : ""}`;
-    if (id && location.pathname + location.search !== address) history.replaceState(history.state, "", address);
+    if (id) history.replaceState(history.state, "", `/?draft=${id}${section ? `&document=${encodeURIComponent(section)}` : ""}`);
   }
 });

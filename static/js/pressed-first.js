@@ -6,6 +6,4 @@ document.addEventListener("htmx:config:request", (event) => {
   if (ctx.sourceElement.name === "action") pressed = ctx;
   else if (pressed && ctx.sourceElement.id === "build") event.preventDefault();
 });
-document.addEventListener("htmx:finally:request", ({ detail }) => {
-  if (pressed === detail.ctx) pressed = undefined;
-});
+document.addEventListener("htmx:finally:request", ({ detail }) => pressed === detail.ctx && (pressed = undefined));

@@ -1,7 +1,5 @@
 // <slider-field for="ID"><input type="range"></slider-field>: a slider beside the text field that carries the value.
 customElements.define("slider-field", class extends HTMLElement {
-  static observedAttributes = ["for"];
-
   connectedCallback() {
     this.range = this.querySelector("input");
     this.sheet ??= this.attachSheet();
@@ -9,7 +7,7 @@ customElements.define("slider-field", class extends HTMLElement {
     this.watch = (event) => event.target === this.field && this.read();
     document.addEventListener("input", this.watch);
     this.observer = new MutationObserver(() => this.paint());
-    this.observer.observe(this.range, { attributes: true, attributeFilter: ["value", "min", "max"] });
+    this.observer.observe(this.range, { attributeFilter: ["value", "min", "max"] });
     this.read();
   }
 

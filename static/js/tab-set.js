@@ -1,4 +1,4 @@
-// <tab-set>: a [role=tablist] of buttons with aria-controls. Without this script every panel is simply shown.
+// <tab-set>: a [role=tablist] of buttons with aria-controls. Without this script every panel is shown.
 customElements.define("tab-set", class extends HTMLElement {
   connectedCallback() {
     this.tabs = [...this.querySelectorAll("[role=tab]")];
@@ -9,7 +9,7 @@ customElements.define("tab-set", class extends HTMLElement {
       tab.addEventListener("click", () => this.select(tab));
       tab.addEventListener("keydown", (event) => this.step(event, tab));
     }
-    this.select(this.tabs.find((tab) => tab.getAttribute("aria-selected") === "true") ?? this.tabs[0]);
+    this.select(this.tabs.find((tab) => tab.ariaSelected === "true") ?? this.tabs[0]);
   }
 
   panel(tab) {
@@ -26,11 +26,11 @@ customElements.define("tab-set", class extends HTMLElement {
   }
 
   step(event, tab) {
-    const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    const ends = { Home: 0, End: this.tabs.length - 1 }[event.key];
-    if (by === undefined && ends === undefined) return;
+    const at = this.tabs.indexOf(tab);
+    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: -1 }[event.key];
+    if (to === undefined) return;
     event.preventDefault();
-    const next = this.tabs[ends ?? (this.tabs.indexOf(tab) + by + this.tabs.length) % this.tabs.length];
+    const next = this.tabs.at(to % this.tabs.length);
     this.select(next);
     next.focus();
   }

@@ -21,7 +21,7 @@ customElements.define("theme-toggle", class extends HTMLElement {
   tell() {
     const [icon, next] = THEMES[(dataset.theme ??= "system")];
     const use = this.querySelector("use");
-    use.setAttribute("href", use.getAttribute("href").replace(/#.*/, `#${icon}`));
+    use.href.baseVal = use.href.baseVal.replace(/#.*/, `#${icon}`);
     this.firstChild.ariaLabel = this.firstChild.title = `Theme: ${dataset.theme}. Change to ${next}`;
   }
 });
