@@ -194,7 +194,11 @@ def write(results: Results, out: Path) -> None:
 
 
 def run(asked: argparse.Namespace) -> None:
-    """Raises Failed when a tool does not end well; what was measured before is on disk then."""
+    """Raises Failed when a tool does not end well; what was measured before is on disk then.
+
+    Installed programs have their bytecode: one that may not write it would compile its modules again at each start.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     make_checkpoints([*dict.fromkeys([TINY, *asked.sizes])], asked.checkpoints)
     mergekit = None if asked.without_mergekit else mergekit_env.program()
     scratch = (asked.scratch or asked.checkpoints / "scratch").absolute()

@@ -44,7 +44,10 @@ def _with_compiling(looked: Preflight) -> Preflight:
         return looked
     if looked.estimate is None or all_kept():
         return looked
-    text = f"Kernels are compiled on their first use, which takes up to {gigabytes(COMPILING_BYTES)} of memory once."
+    text = (
+        f"Kernels are compiled on their first use, which takes some seconds and up to {gigabytes(COMPILING_BYTES)} of"
+        " memory once."
+    )
     finding = Finding("info", "kernels-not-compiled", "", text, "weightloom warm-up does it now.")
     peak = max(COMPILING_BYTES, looked.estimate.peak_memory_bytes)
     estimate = replace(looked.estimate, peak_memory_bytes=peak)

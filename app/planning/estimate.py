@@ -38,7 +38,7 @@ _RESERVE = 1.05
 _PROCESS_BYTES = 175_000_000
 """Python, NumPy and a worker's libraries. A job of models with 135 million parameters held 147 to 160 MB at its peak,
 whatever the method, the command line 87 to 108 MB; the rest is for larger models' headers. Left out: compiling a kernel
-that nobody has used since the installation, which takes up to 330 MB once."""
+that nobody has used since the installation, which takes up to 330 MB, and some seconds, once."""
 _FETCH_BYTES = 60_000_000
 """What the same jobs held besides while they fetched their parents: 20 to 55 MB of connections and pieces."""
 _CHUNK_BYTES = 512_000
