@@ -198,9 +198,9 @@ def _notes(comparison: Comparison) -> list[str]:
         notes.append("Every weight was read. Effective ranks of large matrices are of evenly spread rows.")
     else:
         notes.append(
-            "On a sample: some rows of each tensor, the same in every model, scaled to the whole; of the experts of a "
-            f"mixture, {TENSORS_IN_A_CELL} stand for all. An effective rank is that of the sampled rows: it cannot "
-            "exceed their number."
+            "On a sample: some rows of each tensor, the same in every model, scaled to the whole; where a cell has "
+            f"many tensors, as with experts, {TENSORS_IN_A_CELL} stand for all. An effective rank is that of the "
+            "sampled rows: it cannot exceed their number."
         )
     if comparison.base is None:
         notes.append("No base was named, so only the weights are compared. With it, Compare again also tells what each "

@@ -41,6 +41,13 @@ def test_a_recipe_gets_a_link_and_keeps_it(client: TestClient) -> None:
     assert "Open in the builder" in page.text
 
 
+def test_a_link_tells_the_curves_of_its_models(client: TestClient) -> None:
+    curve = "weight: [{filter: mlp, value: [0, 0.5, 0]}, {value: 0.25}]"
+    page = client.get(share(client, RECIPE.replace("weight: 0.5", curve, 1))).text
+    values = [one.text for one in elements(page, "span", **{"class": "muted num values"})]
+    assert values == ["weight 0.25; mlp 0, 0.5, 0", "weight 0.5"]
+
+
 def test_opening_a_link_asks_nobody_and_starts_nothing(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     address = share(client, RECIPE)
 
