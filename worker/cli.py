@@ -20,6 +20,9 @@ from worker.compare_command import register as register_compare
 from worker.explain import explain
 from worker.recipe_file import merge_text, mixture_text, recipe_text
 from worker.sizes import gigabytes
+from worker.transplant_command import register as register_transplant
+from worker.transplant_command import transplant_text
+from worker.version import Version
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -118,16 +121,22 @@ def _convert(asked: argparse.Namespace) -> int:
 def _merge(asked: argparse.Namespace) -> int:
     from worker.steps.checkpoint import make_checkpoint
 
-    return _make(asked, make_checkpoint, merge_text)
+    return _make(asked, make_checkpoint, lambda: merge_text(asked.recipe))
 
 
 def _moe(asked: argparse.Namespace) -> int:
     from worker.experts.making import make_mixture
 
-    return _make(asked, make_mixture, mixture_text)
+    return _make(asked, make_mixture, lambda: mixture_text(asked.recipe))
 
 
-def _make(asked: argparse.Namespace, make: Make, read: Callable[[Path], str]) -> int:
+def _transplant(asked: argparse.Namespace) -> int:
+    from worker.transplant.making import make_transplant
+
+    return _make(asked, make_transplant, lambda: transplant_text(asked))
+
+
+def _make(asked: argparse.Namespace, make: Make, read: Callable[[], str]) -> int:
     """``read`` raises Refused for a recipe of another kind."""
     from worker.bar import Bar
     from worker.console import Broke, Interrupted, Wanted, merge_into
@@ -135,7 +144,7 @@ def _make(asked: argparse.Namespace, make: Make, read: Callable[[Path], str]) ->
 
     try:
         library = open_library(_settings(), Path.cwd())
-        text = read(asked.recipe)
+        text = read()
         wanted = Wanted(text, asked.out, asked.seed, asked.device, asked.threads, _token(), asked.stream)
     except Refused as problem:
         return _refused(problem.findings, asked.json, USAGE)
@@ -216,19 +225,6 @@ def _token() -> str | None:
     return os.environ.get("HF_TOKEN") or None
 
 
-class _Version(argparse.Action):
-    """Looks the version up only when it is asked for."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            _say(f"weightloom {version('weightloom')}")
-        except PackageNotFoundError:
-            _say("weightloom of this folder")
-        parser.exit()
-
-
 def _say(line: str) -> None:
     print(line, flush=True)
 
@@ -243,7 +239,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Build, run and share merges of language models.",
         epilog="Exit codes: 0 done, 1 refused by the checks, 2 wrongly called, 3 failed on the way, 130 interrupted.",
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
+    parser.add_argument("--version", action=Version, nargs=0, help="print the version and leave")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, command: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
@@ -267,6 +263,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     register(lambda name, make, about: add(name, partial(_behind_a_bar, make, _tell_adapter), about))
     register_compare(lambda name, make, about: add(name, partial(_behind_a_bar, make, _tell_comparison), about))
+    _making_arguments(register_transplant(lambda name, about: add(name, _transplant, about)))
     add("warm-up", _warm_up, "Compile the engine's kernels now, so that the first merge need not.")
     add("migrate", _migrate, "Bring the database to the newest schema.")
     worker = add("worker", _worker, "Run one worker, for set-ups with several machines.")

@@ -10,9 +10,9 @@ from app.planning.document import plan_document
 from app.planning.facts import ModelFacts
 from app.planning.parents import Parents
 from app.planning.pinning import pin
-from app.planning.plan import RECIPE_FILE, Plan, Shard
-from app.planning.shards import SHARD_BYTES, lay_out, lay_out_like, write_index
-from app.planning.stages import Fused, Stages
+from app.planning.plan import RECIPE_FILE, Plan
+from app.planning.shards import SHARD_BYTES, files_of
+from app.planning.stages import Stages
 from app.recipe.catalogue import METHODS
 from app.recipe.documents import naming, used_stages
 from app.recipe.schema import ModelRef, Recipe
@@ -38,23 +38,11 @@ def make_plan(
     last = stages.last(plan_document(recipe, stages.facts))
     random = any(METHODS[document.merge_method].random for document in (*used, recipe))
     text = write_recipe(pin(recipe, facts, chosen if random else None))
-    shards, index = _files(last, parents.facts[last.donor], shard_bytes, {"format": "pt", "weightloom": text})
+    shards, index = files_of(last.steps, parents.facts[last.donor], shard_bytes, {"format": "pt", "weightloom": text})
     texts = MappingProxyType({**last.beside.texts, RECIPE_FILE: text, **index})
     everyone, adapters = parents.with_adapters, parents.adapters
     carries = tuple(where_it_lies(one, parents) for one in last.beside.carries)
     return Plan(recipe, everyone, shards, carries, texts, chosen, last.findings, last.alignments, adapters)
-
-
-def _files(
-    last: Fused, donor: ModelFacts, shard_bytes: int, metadata: Mapping[str, str]
-) -> tuple[tuple[Shard, ...], Mapping[str, str]]:
-    """The files of the result and their index, called as libraries of language models look for them. A donor whose
-    files have names of their own hands these on: whatever reads it finds the result by them."""
-    if donor.own_names is None:
-        shards = lay_out(last.steps, shard_bytes, metadata)
-        return shards, write_index(shards)
-    shards = lay_out_like(last.steps, donor, metadata)
-    return shards, write_index(shards, donor.own_names.index) if donor.own_names.index else {}
 
 
 def _seed(recipe: Recipe, seed: int | None) -> int:

@@ -17,6 +17,18 @@ _ENTRY = 100
 """Upper bound in bytes of a header entry beside name and shape."""
 
 
+def files_of(
+    steps: Sequence[Step], donor: ModelFacts, shard_bytes: int, metadata: Mapping[str, str]
+) -> tuple[tuple[Shard, ...], dict[str, str]]:
+    """The files of the result and their index, called as libraries of language models look for them. A donor whose
+    files have names of their own hands these on: whatever reads it finds the result by them."""
+    if donor.own_names is None:
+        shards = lay_out(steps, shard_bytes, metadata)
+        return shards, write_index(shards)
+    shards = lay_out_like(steps, donor, metadata)
+    return shards, write_index(shards, donor.own_names.index) if donor.own_names.index else {}
+
+
 def lay_out(steps: Sequence[Step], shard_bytes: int, metadata: Mapping[str, str]) -> tuple[Shard, ...]:
     """Fill shards in order; none is larger than ``shard_bytes`` unless it holds a single larger tensor. Steps that
     stand for several give shards without headers, whose sizes are right to a few bytes a tensor."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from app.planning.config_edit import Change
@@ -17,7 +17,23 @@ def renumber(
     """A copy with the ids that ``owner``, the tokenizer's own config, has under the same keys; where it has none, with
     the new ``ids`` of the same tokens. And what changed."""
     changes = tuple(_changes(config, owner, ids, ()))
-    return _applied(config, {change.key: change.after for change in changes}, ""), changes
+    return set_ids(config, changes), changes
+
+
+def token_ids(config: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str, Any]]:
+    """Everything in a config that is a token's id or a list of such: where, under which key, and the ids."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from token_ids(value, (*path, key))
+        elif _TOKEN_IDS.fullmatch(key) and _is_ids(value):
+            yield path, key, value
+
+
+def set_ids(config: Mapping[str, Any], changes: Iterable[Change]) -> dict[str, Any]:
+    """A copy with the values of these changes, keys that were not there included."""
+    after = {change.key: change.after for change in changes}
+    new = {key: value for key, value in after.items() if "." not in key and key not in config}
+    return {**_applied(config, after, ""), **new}
 
 
 def _changes(

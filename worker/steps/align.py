@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from math import prod
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from app.planning.facts import DTYPE_BYTES
 from app.planning.plan import Alignment, Input, MadeTensor, Plan, PreparedTensor, Shard, Step
+from app.recipe.counted import counted
 from worker.engine.dtypes import Array, decode
 from worker.engine.reading import reading
 from worker.engine.sources import Place, Source
@@ -21,17 +23,31 @@ from worker.steps.watch import Watch
 
 FOLDER = ".aligned"
 """In the unfinished folder."""
+KEPT = ".kept-"
+"""How the names of files begin, in the unfinished folder, that the next attempt makes use of."""
 BLOCK_BYTES = 4 << 20
 """Of a matrix in memory at a time."""
 
 
+Combined = Mapping[int, tuple[Array, Array]]
+"""By a row of the result: rows of the matrix it is laid out from, int [n], and how much of each goes in, fp64 [n]."""
+NOTHING: Combined = MappingProxyType({})
+Combine = Callable[[Alignment, Plan, tuple[Path | Place, ...]], Combined]
+"""Finds the rows that are made of others, before a matrix is laid out. Raises likewise."""
+
+
+def _as_planned(*_: object) -> Combined:
+    return NOTHING
+
+
 @contextmanager
 def aligned(
-    plan: Plan, folders: Sequence[Path | Place], work: Path, watch: Watch, threads: int | None = None
-) -> Iterator[tuple[Plan, tuple[Path | Place, ...]]]:
+    plan: Plan, folders: Sequence[Path | Place], work: Path, watch: Watch, threads: int | None = None, *,
+    combine: Combine = _as_planned,
+) -> Iterator[tuple[Plan, tuple[Path | Place, ...]]]:  # fmt: skip
     """The plan and folders that the engine takes: those given, or with the aligned matrices written into ``work`` and
-    standing beside the parents. They are gone afterwards. ``threads`` make what is made on the way. Raises Refused,
-    OSError, or what ``watch`` raises."""
+    standing beside the parents. They are gone afterwards. ``threads`` make what is made on the way. What ``combine``
+    finds goes before the plan's fillings. Raises Refused, OSError, or what ``watch`` raises."""
     if not plan.alignments:
         yield plan, tuple(folders)
         return
@@ -39,10 +55,11 @@ def aligned(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
-        watch.log(f"Laying out {len(plan.alignments)} matrices for the new vocabulary.")
+        watch.log(f"Laying out {counted(len(plan.alignments), 'matrix', 'matrices')} for the new vocabulary.")
         prepared, places = beside(plan, folders, folder)
         for one in prepared.alignments:
-            write_aligned(one, prepared, places, folder / one.tensor.file, watch, threads)
+            combined = combine(one, prepared, places)
+            write_aligned(one, prepared, places, folder / one.tensor.file, watch, threads, combined)
         yield prepared, places
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -76,21 +93,26 @@ def beside(plan: Plan, folders: Sequence[Path | Place], folder: Path) -> tuple[P
 
 
 def write_aligned(
-    one: Alignment, plan: Plan, places: Sequence[Path | Place], path: Path, watch: Watch, threads: int | None = None
-) -> None:
+    one: Alignment, plan: Plan, places: Sequence[Path | Place], path: Path, watch: Watch, threads: int | None = None,
+    combined: Combined = NOTHING,
+) -> None:  # fmt: skip
     """Write the raw rows of ``one.tensor`` to ``path``, a block of rows at a time."""
 
     def write(opened: Sequence[Source], check: Callable[[], None]) -> None:
-        origin, *others = (_Matrix(source, matrix) for source, matrix in zip(opened, one.inputs, strict=True))
+        origin, *others = (Matrix(source, matrix) for source, matrix in zip(opened, one.inputs, strict=True))
         with path.open("wb") as file:
-            _Writer(one, origin, dict(zip(one.sources, others, strict=True)), check).write(file.fileno())
+            sources = dict(zip(one.sources, others, strict=True))
+            _Writer(one, origin, sources, check, combined).write(file.fileno())
 
     reading(plan, places, one.inputs, write, check=watch.check, threads=threads)
 
 
 class _Writer:
-    def __init__(self, one: Alignment, origin: _Matrix, sources: dict[int, _Matrix], check: Callable[[], None]) -> None:
+    def __init__(
+        self, one: Alignment, origin: Matrix, sources: dict[int, Matrix], check: Callable[[], None], combined: Combined
+    ) -> None:
         self._one, self._origin, self._sources, self._check = one, origin, sources, check
+        self._combined = combined
         self._own = np.asarray(one.own, np.int64)
         self._mean: Array | None = None
 
@@ -114,6 +136,9 @@ class _Writer:
 
     def _filled(self, row: int, dtype: str) -> Array:
         """The row that stands in for one the parent lacks."""
+        if row in self._combined:
+            rows, weights = self._combined[row]
+            return encode(weights @ decode(self._origin.read(rows), self._origin.dtype).astype(np.float64), dtype)
         sources = self._one.fill[row]
         if sources is None:
             return encode(self._mean_row(), dtype)
@@ -140,7 +165,7 @@ class _Writer:
         return self._mean
 
 
-class _Matrix:
+class Matrix:
     """A matrix that is read row by row."""
 
     def __init__(self, source: Source, matrix: Input) -> None:

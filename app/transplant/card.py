@@ -1,0 +1,72 @@
+"""The model card of a model with another model's tokenizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from app.planning.card import fenced, is_on_hub, loading, plain
+from app.planning.licences import common_licence
+from app.planning.pinning import pin
+from app.planning.plan import Plan
+from app.transplant.matching import Match
+from app.transplant.matrices import DONOR, MODEL
+from app.transplant.wanted import APPROACHES, WantedTransplant
+
+_TAGS = ("tokenizer-transplant", "mergekit", "weightloom")
+_LIMITS = (
+    "This model was not trained with its new tokenizer. It is usually somewhat worse than the model it was made from, "
+    "and nothing is claimed here about what it can do: try it on your own task before relying on it. The licences of "
+    "both models go on applying."
+)
+
+
+def transplant_card(plan: Plan, name: str, wanted: WantedTransplant, match: Match) -> str:
+    """Markdown with YAML front matter. ``name`` titles it."""
+    refs = pin(plan.recipe, {}, None).parents()
+    model, donor = (plain(refs[one].unversioned) for one in (MODEL, DONOR))
+    sections = [
+        _front_matter(plan),
+        f"# {plain(name) or 'Model with another tokenizer'}",
+        f"{model} with the tokenizer of {donor}, made with Weightloom.",
+        "## What went in",
+        _table(plan),
+        "## How",
+        _how(wanted, match, model),
+        "What was asked for:",
+        fenced(plan.recipe_text, "yaml"),
+        "## How to load it",
+        fenced(loading(plan), "python"),
+        "## What is not known",
+        _LIMITS,
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _how(wanted: WantedTransplant, match: Match, model: str) -> str:
+    text = f"{match.kept:,} of {match.tokens:,} tokens were in both vocabularies and keep their rows of embedding and "
+    text += f"head. The other rows: **{wanted.approach}**. {APPROACHES[wanted.approach]} "
+    return f"{text}All other weights are those of {model}, unchanged."
+
+
+def _front_matter(plan: Plan) -> str:
+    refs = pin(plan.recipe, {}, None).parents()
+    facts = plan.parents[: DONOR + 1]
+    on_hub = is_on_hub(refs[MODEL], facts[MODEL])
+    content: dict[str, Any] = {"base_model": [refs[MODEL].name], "base_model_relation": "finetune"} if on_hub else {}
+    content["library_name"] = "transformers"
+    licence = common_licence({str(ref): one for ref, one in zip(refs, facts, strict=True)})
+    if licence:
+        content["license"] = licence
+    content["tags"] = list(_TAGS)
+    return f"---\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=False, width=10_000)}---"
+
+
+def _table(plan: Plan) -> str:
+    lines = ["| part | model | version | licence |", "|---|---|---|---|"]
+    refs = pin(plan.recipe, {}, None).parents()
+    for part, ref, facts in zip(("model", "tokenizer"), refs, plan.parents, strict=False):
+        version = f"`{facts.commit}`" if facts.commit else "a local folder"
+        lines.append(f"| {part} | {plain(ref.unversioned)} | {version} | {plain(facts.licence or 'not known')} |")
+    return "\n".join(lines)
