@@ -21,7 +21,6 @@ const brings = ({ dataTransfer }) => dataTransfer?.types.includes("Files");
 customElements.define("file-import", class extends HTMLElement {
   connectedCallback() {
     const input = this.querySelector("input[type=file]");
-    input.parentElement.hidden = false;
     const chosen = () => this.take(input.files[0]);
     input.addEventListener("change", chosen);
     chosen(); // a file may have been chosen while this script was on its way

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
-from tests.browser.conftest import Running
+from tests.browser.conftest import Running, eventually
 from tests.browser.test_curves import anchor, open_recipe
 
 pytestmark = [pytest.mark.browser, pytest.mark.real, pytest.mark.timeout(300)]
@@ -30,3 +30,17 @@ def test_nothing_jumps(page: Page, app: Running) -> None:
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     shifts = page.evaluate("() => window.shifts")
     assert sum(one["value"] for one in shifts) < SLIGHT, shifts
+
+
+def test_the_import_box_stands_still_when_its_script_comes(page: Page, app: Running) -> None:
+    """Else the button moves away between press and release, and what was pasted is not opened."""
+    held: list[Route] = []
+    page.route("**/file-import.js*", lambda route: held.append(route))
+    page.goto(app.url)
+    page.get_by_role("button", name="Import").click()
+    eventually(page, lambda: len(held), 1)
+    button = page.get_by_role("button", name="Open it")
+    before = button.bounding_box()
+    held[0].continue_()
+    page.evaluate("customElements.whenDefined('file-import').then(() => true)")
+    assert button.bounding_box() == before
