@@ -7,7 +7,7 @@ it the engine's own coefficients are, for some methods: see ``mixture.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -113,10 +113,8 @@ def loom(plan: Plan, mixtures: Mixtures = NOTHING_FOUND) -> Loom:
     groups: dict[tuple[int | None, str], list[Step]] = {}
     for step in plan.steps():
         groups.setdefault(_place(step, structure), []).append(step)
-    columns = tuple(sorted({module for layer, module in groups if layer is not None}, key=column_key))
     cells = {place: _cell(steps, len(plan.parents), mixtures) for place, steps in groups.items()}
-    layers = sorted({layer for layer, _ in groups if layer is not None})
-    rows = [LoomRow(str(layer), layer, tuple(cells.get((layer, one)) for one in columns)) for layer in layers]
+    columns, rows = _layers(cells)
     outside = [LoomRow(name, None, (cells[None, name],)) for layer, name in groups if layer is None]
     before = [row for row in outside if row.label == EMBEDDINGS]
     after = sorted((row for row in outside if row.label != EMBEDDINGS), key=_after_order)
@@ -129,6 +127,29 @@ def loom(plan: Plan, mixtures: Mixtures = NOTHING_FOUND) -> Loom:
         return Loom(columns, every, exact)
     whole = _cell(list(plan.steps()), len(plan.parents), mixtures)
     return Loom(columns, every, exact, True, whole, apart(plan.steps(), mixtures))
+
+
+def other_looms(plan: Plan) -> dict[str, Loom]:
+    """The stacks besides the one that ``loom`` has layer by layer, by their names and likewise: an encoder, the way
+    down of a U-Net. What lies outside of layers is not in them."""
+    main = _structure(plan).main
+    stacks: dict[str, dict[tuple[int | None, str], list[Step]]] = {}
+    for step in plan.steps():
+        prefix = position(step.name).prefix
+        if step.layer is not None and prefix != main:
+            stacks.setdefault(prefix, {}).setdefault((step.layer, module_of(step.name)), []).append(step)
+    return {
+        prefix: Loom(*_layers({place: _cell(steps, len(plan.parents), NOTHING_FOUND) for place, steps in one.items()}))
+        for prefix, one in stacks.items()
+    }
+
+
+def _layers(cells: Mapping[tuple[int | None, str], Cell]) -> tuple[tuple[str, ...], tuple[LoomRow, ...]]:
+    """Columns, and a row for each layer, out of the cells by layer and module."""
+    columns = tuple(sorted({module for layer, module in cells if layer is not None}, key=column_key))
+    layers = sorted({layer for layer, _ in cells if layer is not None})
+    rows = (LoomRow(str(layer), layer, tuple(cells.get((layer, one)) for one in columns)) for layer in layers)
+    return columns, tuple(rows)
 
 
 def places(plan: Plan) -> list[tuple[int | None, str]]:

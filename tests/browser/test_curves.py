@@ -133,6 +133,7 @@ def test_a_curve_for_the_mlp_alone(page: Page, app: Running) -> None:
 
 def test_a_part_of_a_name_is_typed(page: Page, app: Running) -> None:
     open_recipe(page, app)
+    page.get_by_text("The same in numbers").click()
     page.get_by_label("For which modules").select_option(label="layers or a part of the name…")
     page.get_by_label("Part of the names of tensors").fill("layers.3.")
     page.get_by_label("Part of the names of tensors").press("Tab")
@@ -140,6 +141,7 @@ def test_a_part_of_a_name_is_typed(page: Page, app: Running) -> None:
     page.get_by_label("A weight for layer 3").press("Tab")
     expect(yaml(page)).to_contain_text("- filter: layers.3.\n          value: 1.5")
     expect(cell(page, 3, "weight A")).to_have_text("1.5")
+    expect(cell(page, 3, "weight A")).to_be_visible()  # what was opened stays so
 
 
 def test_tab_goes_through_the_anchors_of_every_line(page: Page, app: Running) -> None:

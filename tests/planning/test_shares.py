@@ -13,7 +13,7 @@ from app.planning.layers import position
 from app.planning.mixture import Mixture
 from app.planning.plan import Input, Step
 from app.planning.plan_merge import make_plan
-from app.planning.shares import loom, shares
+from app.planning.shares import loom, other_looms, shares
 from app.planning.woven import Found
 from app.recipe.catalogue import METHODS
 from tests.planning.models import facts, family, llama_config, llama_shapes, recipe
@@ -125,6 +125,31 @@ def test_loom_of_several_stacks_has_the_main_one_in_layers():
     woven = loom(make_plan(recipe(CURVED), family(*(facts(f"o/{x}", shapes, config) for x in "ab"))))
     assert [row.label for row in woven.rows if row.layer is not None] == ["0", "1", "2"]
     assert "vision.model.layers" in [row.label for row in woven.rows if row.layer is None]
+
+
+def test_every_other_stack_has_a_loom_of_its_own():
+    stack = {name: shape for name, shape in llama_shapes(5, hidden=4).items() if position(name).layer is not None}
+    shapes = {f"{side}.{name}": shape for side in ("vision", "sound") for name, shape in stack.items()}
+    config = {"text_config": {"num_hidden_layers": 3}, "vision_config": {"num_hidden_layers": 5}}
+    place = "vision.model.layers.1."
+    models = "".join(
+        f"- model: o/{x}\n  parameters: {{weight: [{{filter: {place}, value: {value}}}, {{value: 1}}]}}\n"
+        for x, value in (("a", 1), ("b", 3))
+    )
+    parents = family(*(facts(f"o/{x}", shapes | llama_shapes(3), config) for x in "ab"))
+    made = make_plan(recipe(f"merge_method: linear\nmodels:\n{models}"), parents)
+    others = other_looms(made)
+    assert set(others) == {"vision.model.layers", "sound.model.layers"}
+    wholes = {row.label: row.cells[0] for row in loom(made).rows if row.layer is None}
+    for name, woven in others.items():
+        assert [row.layer for row in woven.rows] == list(range(5))
+        assert woven.columns == ("q", "k", "v", "o", "gate", "up", "down", "norm")
+        inside = [cell for row in woven.rows for cell in row.cells if cell]
+        assert sum(cell.elements for cell in inside) == wholes[name].elements
+        expected = (0.25, 0.75) if name.startswith("vision") else (0.5, 0.5)
+        assert {cell.shares for cell in woven.rows[1].cells} == {expected}
+        assert {cell.shares for row in woven.rows[2:] for cell in row.cells} == {(0.5, 0.5)}
+    assert other_looms(make_plan(recipe(CURVED), family(*(facts(f"o/{x}", llama_shapes(3)) for x in "ab")))) == {}
 
 
 def test_loom_of_a_stack():

@@ -28,7 +28,7 @@ from app.recipe.schema import ModelRef, Recipe
 from app.web.pages.curve_desk import CurveDesk, curve_desk, plan_parts
 from app.web.pages.draft import Draft
 from app.web.pages.lettered import lettered
-from app.web.pages.loom_rows import curve_picture, letters_of, loom_picture
+from app.web.pages.loom_rows import curve_picture, letters_of, loom_picture, other_pictures
 from app.web.pages.method_view import method_picture
 from app.web.pages.parent_cards import ParentCard, parent_cards
 from app.web.pages.pictures import stack
@@ -80,6 +80,7 @@ class BuildPage:
     estimate: tuple[Tile, ...]
     basis: str
     loom: LoomPicture | None
+    stacks: tuple[tuple[str, LoomPicture], ...]
     curves: CurvePicture | None
     desk: CurveDesk | None
     vectors: MethodPicture | None
@@ -193,6 +194,7 @@ def build_page(
         estimate=_tiles(checked) if checked else (),
         basis=checked.estimate.basis if checked and checked.estimate else "",
         loom=loom,
+        stacks=other_pictures(plan, letters) if plan else (),
         curves=curve_picture(plan, letters, loom) if plan and loom else None,
         desk=curve_desk(plan, form, loom) if plan and loom and _in_layers(draft, facts) else None,
         vectors=method_picture(form),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.planning.plan import MadeTensor, Plan
-from app.planning.shares import Cell, Loom, LoomRow, loom, places
+from app.planning.shares import Cell, Loom, LoomRow, loom, other_looms, places
 from app.recipe.form import FormView
 from app.web.pages.pictures import curves
 from app.web.pages.pictures import loom as picture
@@ -19,6 +19,11 @@ _CURVED = ("weight", "t", "scale")
 def loom_picture(plan: Plan, letters: Sequence[str]) -> picture.LoomPicture:
     """The loom of a plan. ``letters``: one for each of ``plan.parents``, empty for a base."""
     return told_picture(loom(plan), letters)
+
+
+def other_pictures(plan: Plan, letters: Sequence[str]) -> tuple[tuple[str, picture.LoomPicture], ...]:
+    """The plan's other stacks by their names, layer by layer."""
+    return tuple((name, told_picture(one, letters)) for name, one in other_looms(plan).items())
 
 
 def told_picture(told: Loom, letters: Sequence[str]) -> picture.LoomPicture:

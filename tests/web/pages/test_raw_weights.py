@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
@@ -52,6 +53,24 @@ def test_the_builder_checks_and_draws_them(client: TestClient) -> None:
     assert "day × night" in page
     heads = [one.attributes["data-name"] for one in elements(page, "text") if "data-name" in one.attributes]
     assert heads == ["q", "conv1", "norm"]
+    assert not elements(page, "svg", **{"data-layers": "2"})
     checked = client.post("/api/recipes/check", content=RECIPE).json()
     assert "weights-only" in {one["code"] for one in checked["findings"]}
     assert checked["estimate"]["output_bytes"] > 0
+
+
+def test_every_stack_is_drawn_layer_by_layer(client: TestClient, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    shapes = {f"encoder.block.{at}.attn.to_{one}.weight": (8, 8) for at in range(2) for one in "qkv"}
+    shapes |= {f"decoder.block.{at}.attn.to_{one}.weight": (8, 8) for at in range(3) for one in "qkv"}
+    for name in ("day", "night"):
+        write(tmp_path / "nets" / f"{name}.safetensors", {one: rng.normal(size=it) for one, it in shapes.items()})
+    page = client.post("/build", data={"action": "text", "recipe": RECIPE, "text": RECIPE}).text
+    drawn = [
+        one for one in elements(page, "svg") if one.attributes.get("role") == "img" and "data-layers" in one.attributes
+    ]
+    assert [one.attributes["data-layers"] for one in drawn] == ["3", "2"]
+    assert "encoder.block" in drawn[1].attributes["aria-label"]
+    assert "encoder.block: 2 layers" in [one.text.strip() for one in elements(page, "summary")]
+    masks = [one.attributes["id"] for one in elements(page, "mask")]
+    assert len(masks) == len(set(masks)) == 2
