@@ -244,7 +244,7 @@ customElements.define("curve-editor", class extends HTMLElement {
   point(event) {
     if (this.drag) return;
     const chart = event?.target.closest(".plot, .curves");
-    const t = chart && this.drawing.under(0, event.y, chart)[1];
+    const [, t] = chart ? this.drawing.under(0, event.y, chart) : [];
     this.say(Math.abs(t - 0.5) < 0.5 + 0.6 / (this.desk.layers - 1) ? clamp(t, 0, 1) : undefined);
   }
 

@@ -54,6 +54,15 @@ def test_layers_are_selected_by_their_rows_and_edited_alone(page: Page, app: Run
     expect(modules(page)).to_have_text("all modules")
 
 
+def test_a_layer_is_told_while_the_pointer_is_over_one_and_not_beside(page: Page, app: Running) -> None:
+    open_recipe(page, app)
+    said = page.locator(".curve-told output")
+    page.mouse.move(*plot_row(page, 3))
+    expect(said).to_contain_text("layer 3 ·")
+    page.locator(".curve-values > input").hover()
+    expect(said).to_be_empty()
+
+
 def boxes(page: Page) -> list[tuple[float, ...]]:
     """What the line around the selection goes around: x, y, width, height; x and width in thousandths of the loom."""
     path = page.locator(".selection .outline").get_attribute("d") or ""
