@@ -15,8 +15,6 @@ MOST_PROMPTS = 64
 """For one expert, of each kind."""
 LONGEST_PROMPT = 16_384
 """Letters."""
-MOST_LETTERS = 131_072
-"""Of all prompts together."""
 MOST_SEED = 2**63 - 1
 _TOP = (
     "base_model", "gate_mode", "dtype", "experts_per_token", "architecture", "experts", "shared_experts", "seed",
@@ -44,16 +42,9 @@ def read_mapping(params: Mapping[str, Any], modes: Collection[str], dtypes: Coll
     shared = reader.experts(params.get("shared_experts"), "shared_experts")
     if not experts and not reader.findings:
         reader.error("no-experts", "experts", "There is no expert yet.", "Name two or more models as experts.")
-    if sum(len(prompt) for one in (*experts, *shared) for prompt in _prompts(one)) > MOST_LETTERS:
-        text = f"The prompts have more than {MOST_LETTERS:,} letters in all."
-        reader.error("too-many-prompts", "experts", text, "Keep the most telling ones.")
     if reader.findings:
         raise Refused(dict.fromkeys(reader.findings))
     return {**read, "experts": experts, "shared": shared}
-
-
-def _prompts(one: Mapping[str, Any]) -> tuple[str, ...]:
-    return (*one.get("positive", ()), *one.get("negative", ()))
 
 
 class _Reader:

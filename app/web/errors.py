@@ -26,7 +26,7 @@ _TEXTS = {
     400: ("bad-request", "The body of this request cannot be read.", "Send it once more, as the page or /api says."),
     404: ("not-found", "There is nothing at this address.", "Check the address, or start from the first page."),
     405: ("wrong-method", "This address does not take that kind of request.", "See /api for what it takes."),
-    413: ("too-large", "The request is too large.", "Send at most 256 KB."),
+    413: ("too-large", "The request is too large.", "Send at most 512 KB."),
     500: ("internal", "Something went wrong on the server.", "Try again; if it stays, look for the id in the log."),
 }
 _TITLES = {

@@ -13,8 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.recipe.findings import Finding
 from app.web.errors import Failed, error_response
 
-MAX_BODY = 256 * 1024
-"""Bytes of the largest request body: twice the largest recipe."""
+MAX_BODY = 512 * 1024
+"""Bytes of the largest request body: four times the largest recipe, of which forms write a letter of other scripts
+with three times its bytes. What is too long for a recipe is then told as that."""
 STREAMS_PER_CLIENT = 16
 STREAMS_IN_ALL = 200
 
@@ -40,7 +41,7 @@ class BodyLimit:
             return
         length = headers.get("content-length", "0")
         if length.isascii() and length.isdigit() and int(length[:20]) > self.max_body:
-            finding = Finding("error", "too-large", "", "The request is too large.", "Send at most 256 KB.")
+            finding = Finding("error", "too-large", "", "The request is too large.", "Send at most 512 KB.")
             await error_response(scope, 413, finding)(scope, receive, send)
             return
         received = 0

@@ -9,15 +9,23 @@ from app.experts.wanted import WantedMixture, write_mixture
 from app.jobs.models import Job
 from app.jobs.store import NewJob
 from app.premix import Premix, premix
-from app.recipe.findings import Refused
+from app.recipe.findings import Refused, refuse
+from app.recipe.safe_yaml import MAX_BYTES
 from app.web.checking import beyond_this_server
 from app.web.services import Services
 from app.web.submitting import check_key, enqueue
+
+MOST_BYTES = MAX_BYTES - 8 * 1024
+"""Of a mixture's recipe that is handed in: the commits that its job adds to every model have room in the largest."""
 
 
 def look_at(wanted: WantedMixture, services: Services) -> Premix:
     """Read the models' headers and check. Raises Refused with everything that stands in the way. Slow when they are on
     the Hub: call it in a thread."""
+    size = len(write_mixture(wanted).encode())
+    if size > MOST_BYTES:
+        text = f"With its prompts the recipe has {size // 1024} KB; {MOST_BYTES // 1024} KB are the most."
+        raise refuse("too-many-prompts", "experts", text, "Keep the most telling prompts, or shorten them.")
     known = premix(wanted, services.library, rates=services.jobs.rates())
     if beyond := beyond_this_server(known.estimate, services.library, services.settings):
         raise Refused(beyond)

@@ -135,12 +135,6 @@ def test_hostile_recipes_are_refused_with_a_reason(text: str, code: str) -> None
     assert code in {told.partition(":")[0] for told in refused(text).values()}
 
 
-def test_prompts_are_limited_in_all_too() -> None:
-    expert = {"source_model": "o/b", "positive_prompts": ["a" * LONGEST_PROMPT] * 9}
-    with pytest.raises(Refused, match="letters in all"):
-        WantedMixture.of_params({"base_model": "o/a", "experts": [expert]})
-
-
 @pytest.mark.parametrize(
     ("text", "is_one"),
     [

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from app.experts.reading import MOST_LETTERS
 from app.experts.wanted import Expert
+from app.recipe.safe_yaml import MAX_BYTES
 from app.web.pages.form_desk import LONGEST, Pairs
 from app.web.pages.typed import typed_number, typed_reference
 
@@ -77,7 +77,7 @@ def _lines(prompts: tuple[str, ...]) -> str:
 
 def _tidy(text: str) -> str:
     """Without empty lines."""
-    lines = text[: 2 * MOST_LETTERS].replace("\r\n", "\n").split("\n")
+    lines = text[: 2 * MAX_BYTES].replace("\r\n", "\n").split("\n")
     return "\n".join(line for line in lines if line.strip())
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
-from app.experts.reading import MOST_EXPERTS, MOST_LETTERS
+from app.experts.reading import MOST_EXPERTS
 from app.experts.wanted import ARCHITECTURES, DTYPES, GATE_MODES, PROMPTED, Expert, WantedMixture, read_mixture
 from app.recipe.findings import Finding, Refused, refuse
+from app.recipe.safe_yaml import MAX_BYTES
 from app.web.pages.expert_rows import EMPTY, ExpertRow, filled_rows, row_of
 from app.web.pages.form_desk import LONGEST, Pairs
 from app.web.pages.pictures.mixture import LETTERS
@@ -129,7 +130,7 @@ def from_pairs(pairs: Pairs) -> MixtureForm:
             return _moved(form, verb, int(argument))
         return _named(form, said.get("add", "").strip()[:LONGEST])
     except Refused as problem:
-        brought = said.get("yaml", "")[: 2 * MOST_LETTERS]
+        brought = said.get("yaml", "")[: 2 * MAX_BYTES]
         return replace(form, problems=problem.findings, brought=brought if verb == "import" else "")
 
 

@@ -16,6 +16,7 @@ from app.jobs.models import STAGES
 from app.jobs.store import NewJob, Store
 from app.recipe.from_card import merge_text
 from app.recipe.schema import ModelRef
+from app.web.mixing import MOST_BYTES
 from app.web.pages.expert_rows import BREAK, row_of
 from app.web.pages.job_stages import stage_now
 from app.web.pages.mixtures_form import LONGEST_ADDRESS, from_pairs, from_wanted
@@ -325,6 +326,30 @@ def test_other_pages_lead_here(client: TestClient) -> None:
     assert elements(client.get("/models").text, "a", href="/mixtures")
     assert elements(client.get("/guide?have=more&base=shared&want=combine").text, "a", href="/mixtures")
     assert not elements(client.get("/guide?have=two&base=none&want=combine").text, "a", href="/mixtures")
+
+
+@pytest.mark.parametrize("letter", ["x", "木", "🙂"])
+def test_what_is_too_long_for_a_recipe_is_told_as_that_in_any_script(
+    online: TestClient, store: Store, letter: str
+) -> None:
+    """Forms write a byte of other scripts with three, JSON a letter with up to twelve."""
+    most = MOST_BYTES // len(letter.encode())
+    for count, fits in ((most - 2000, True), (most + 1000, False)):
+        prompts = [letter * 8000] * (count // 8000) + [letter * (count % 8000)]
+        sent = [("positive", "\n".join(prompts)) if one == PAIRS[2] else one for one in PAIRS]
+        answer = post(online, [*sent, ("action", "make")])
+        body = {**BODY, "experts": [{**BODY["experts"][0], "positive_prompts": prompts}, BODY["experts"][1]]}
+        over_api = online.post("/api/mixtures", json=body)
+        assert (answer.status_code, over_api.status_code) == ((303, 202) if fits else (422, 422))
+        if not fits:
+            assert "120 KB are the most" in answer.text
+            assert "\n".join(prompts) in [one.text for one in elements(answer.text, "textarea", name="positive")]
+            assert over_api.json()["findings"][0]["code"] == "too-many-prompts"
+            continue
+        job = store.get(over_api.json()["id"])
+        assert job is not None
+        for text in (job.recipe, job.pinned or ""):  # as the worker reads them
+            assert read_mixture(text).experts[0].positive == tuple(prompts)
 
 
 def test_over_the_api(online: TestClient, store: Store) -> None:
