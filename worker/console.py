@@ -21,6 +21,7 @@ from worker.bar import Bar
 from worker.engine.execute import Written
 from worker.explain import explain
 from worker.sizes import gigabytes
+from worker.steps.align import KEPT
 from worker.steps.checkpoint import Order, make_checkpoint
 from worker.steps.watch import Watch
 
@@ -185,8 +186,8 @@ def _listening() -> Iterator[list[int]]:
 
 
 def _remove_if_useless(work: Path) -> None:
-    """An unfinished folder without a finished shard is of no use to anybody."""
-    if work.is_dir() and not (work / RECORD).exists():
+    """An unfinished folder without a finished shard, or anything else that is kept, is of no use to anybody."""
+    if work.is_dir() and not (work / RECORD).exists() and not any(work.glob(f"{KEPT}*")):
         for path in sorted(work.rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
         work.rmdir()

@@ -137,7 +137,8 @@ def _vocabularies(recipe: Recipe, models: Models) -> Iterator[Finding]:
         how = difference(first, unlike[0][1])
         text = f"The tokenizer of {listed([name for name, _ in unlike])} is not that of {donor}"
         text += f" ({how})." if how else "."
-        fix = "Rows are merged by token id, so such tokens are mixed up. Use parents with one tokenizer."
+        fix = "Rows are merged by token id, so such tokens are mixed up. Use parents with one tokenizer, join the "
+        fix += "vocabularies, or give one model the other's tokenizer first: weightloom transplant-tokenizer."
         yield Finding("warning", "tokenizers-differ", "", text + template, fix)
     elif unknown:
         text = f"Whether the tokenizer of {listed(unknown)} is that of {donor} cannot be told from here."

@@ -18,6 +18,11 @@ from app.recipe.findings import Finding, refuse
 from app.recipe.roles import first_parent
 from app.recipe.schema import ModelRef, Recipe, TokenizerSpec, TokenRule
 
+_ONE_WAY = (
+    "source: base keeps one way of cutting text; weightloom transplant-tokenizer gives a model the other's tokenizer, "
+    "with a row for each of its tokens."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class NewTokenizer:
@@ -167,7 +172,7 @@ def _remarks(parents: Parents, known: Sequence[Known], made: Vocabulary, union: 
     strange = [name for name, kind in kinds.items() if kind != _kind(mine.file)]
     if union and strange:
         text = f"{listed(strange)} cuts text in another way than {who}: most of its tokens will never be used."
-        yield Finding("warning", "tokenizer-kinds-differ", place, text, "source: base keeps one way of cutting text.")
+        yield Finding("warning", "tokenizer-kinds-differ", place, text, _ONE_WAY)
     for parent, one in enumerate(known):
         if len(one.tokens) < len(one.file.tokens):
             lost = [token for token in one.file.tokens if token not in one.tokens]

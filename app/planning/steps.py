@@ -116,7 +116,8 @@ class StepMaker:
             return Finding(
                 "error", "shape-mismatch", "", f"{TENSORS}: {mine[0]} rows in {a}, {theirs[0]} in {b}. Their "
                 "vocabularies differ in size.",
-                "Join the vocabularies with tokenizer: {source: union}, or use parents with the same vocabulary.",
+                "Join the vocabularies with tokenizer: {source: union}, use parents with the same vocabulary, or give "
+                "one the other's tokenizer first: weightloom transplant-tokenizer.",
             )  # fmt: skip
         return Finding(
             "error", "shape-mismatch", "", f"{TENSORS}: {size(mine)} in {a}, {size(theirs)} in {b}.",

@@ -9,12 +9,18 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
+from app.settings import Settings
 from app.storage.local import read_manifest
 from app.transplant.wanted import RECIPE_FILE, read_transplant
 from tests.support.checkpoints import read_dtypes, read_tensors, write_json
+from tests.support.quiet import Quiet
 from tests.support.tiny_models import make_tiny
 from tests.transplant.donors import ROWS, SPECIAL, TOKENS, make_donor
-from worker.cli import OK, REFUSED, USAGE, main
+from worker.cli import FAILED, OK, REFUSED, USAGE, main
+from worker.open_library import open_library
+from worker.steps.align import KEPT
+from worker.steps.checkpoint import Order
+from worker.transplant.making import make_transplant
 
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 EOS, BOS, UNK = 2, 1, 0
@@ -171,6 +177,41 @@ def test_threads_change_no_byte(home: Path) -> None:
     assert {one.name: one.sha256 for one in first.files if one.name != "README.md"} == {
         one.name: one.sha256 for one in again.files if one.name != "README.md"
     }
+
+
+class Stopping(Quiet):
+    """Stops when one token is described."""
+
+    def progress(self, done: int, *, tensors: int = 0, tensor: str = "") -> None:
+        super().progress(done, tensors=tensors, tensor=tensor)
+        if self.stages[-1] == "transplanting":
+            raise InterruptedError
+
+
+def test_a_search_goes_on_where_it_was(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = made(home, "--k", "5")
+    monkeypatch.setattr("worker.transplant.search.BATCH", 1)
+    text = (home / "out" / RECIPE_FILE).read_text()
+    library = open_library(Settings(), home)
+    order = Order(recipe=text, work=home / "again.unfinished", final=home / "again", title="again", pin=False)
+    with pytest.raises(InterruptedError):
+        make_transplant(order, library, Stopping())
+    watch = Quiet()
+    make_transplant(order, library, watch)
+    assert [line for line in watch.lines if "earlier attempt" in line] == [
+        "1 of them was described by an earlier attempt."
+    ]
+    again = read_tensors(home / "again")
+    assert all(np.array_equal(wanted[name], again[name]) for name in wanted)
+
+
+def test_what_a_stopped_command_found_is_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("worker.steps.align.write_aligned", stop)
+    assert main(["transplant-tokenizer", "model", "donor", "out", "--k", "5"]) == FAILED
+    assert [path.name[: len(KEPT)] for path in (home / "out.unfinished").iterdir()] == [KEPT]
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = REFUSED) -> str:

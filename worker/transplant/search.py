@@ -52,7 +52,8 @@ class Search:
         self._watch.enter("transplanting", text, tensors=len(self._fresh), size=len(self._fresh))
         done = self._found_before()
         if done:
-            self._watch.log(f"{done:,} of them were described by an earlier attempt.")
+            told = "1 of them was" if done == 1 else f"{done:,} of them were"
+            self._watch.log(f"{told} described by an earlier attempt.")
         if done == len(self._fresh):
             return
         matrix, label = Matrix(opened[0], self._matrix), opened[0].label
