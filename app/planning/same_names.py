@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from types import MappingProxyType
 
 from app.planning.facts import ModelFacts, TensorFacts
-from app.planning.folding import fold_tensors
+from app.planning.folding import Folded, fold_tensors
 from app.planning.layers import read_structure
 from app.planning.parts import Part, find_parts
 from app.planning.strict_json import short
@@ -23,6 +24,8 @@ from app.recipe.schema import ModelRef, Recipe
 OTHER_NAMES = "other-names"
 _OTHER_LEAVES: Mapping[str, str] = {"gamma": "weight", "beta": "bias", "weight": "gamma", "bias": "beta"}
 """What a norm's tensors are called, and what they may be called elsewhere."""
+
+_Called = tuple[Mapping[str, TensorFacts], Folded | None, tuple[str, str]]
 
 
 def under_one_name(recipe: Recipe, facts: Mapping[ModelRef, ModelFacts]) -> Mapping[ModelRef, ModelFacts]:
@@ -39,23 +42,52 @@ def under_one_name(recipe: Recipe, facts: Mapping[ModelRef, ModelFacts]) -> Mapp
 
 def called_as(frame: ModelFacts, other: ModelFacts) -> ModelFacts:
     """``other`` under the names of ``frame``, with a remark; unchanged where that does not bring the two together."""
+    if all(name in frame.tensors for name in other.tensors):
+        return other
+    called = _called(_Seen(frame), _Seen(other))
+    if called is None:
+        return other
+    tensors, folded, (own, name) = called
+    text = f"{other.ref} calls its tensors otherwise than {frame.ref} ({short(own)} for {short(name)}): "
+    remark = Finding("info", OTHER_NAMES, other.ref, f"{text}taken for the same.")
+    folded = folded if other.folded is not None else None
+    return replace(other, tensors=tensors, folded=folded, remarks=(*other.remarks, remark))
+
+
+class _Seen:
+    """A model by what its names depend on, as the very objects: headers are read once and asked for at every check."""
+
+    def __init__(self, facts: ModelFacts) -> None:
+        self.facts = facts
+
+    def __hash__(self) -> int:
+        return hash((id(self.facts.tensors), id(self.facts.config)))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Seen):
+            return NotImplemented
+        return self.facts.tensors is other.facts.tensors and self.facts.config is other.facts.config
+
+
+# It takes a second for a mixture with tens of thousands of tensors, and a recipe is checked at every change.
+@lru_cache(maxsize=16)
+def _called(frame_seen: _Seen, other_seen: _Seen) -> _Called | None:
+    """The second model's tensors under the first one's names, the same folded, and a pair of names that differ; None
+    where that does not bring the two together."""
+    frame, other = frame_seen.facts, other_seen.facts
     strange = {own: _leaf(frame.tensors, own) for own in other.tensors if own not in frame.tensors}
     if len(strange) * 2 < len(other.tensors) and all(own == name for own, name in strange.items()):
-        return other
+        return None
     names = {own: strange.get(own, own) for own in other.tensors}
     if not _meet(frame, other, names):
         names = dict(_by_parts(frame, other))
     if not _meet(frame, other, names) or len(set(names.values())) < len(names):
-        return other
-    renamed = [(own, name) for own, name in names.items() if own != name]
-    if not renamed:
-        return other
-    own, name = renamed[0]
-    text = f"{other.ref} calls its tensors otherwise than {frame.ref} ({short(own)} for {short(name)}): "
-    remark = Finding("info", OTHER_NAMES, other.ref, f"{text}taken for the same.")
+        return None
+    renamed = next(((own, name) for own, name in names.items() if own != name), None)
+    if renamed is None:
+        return None
     tensors = MappingProxyType({names[own]: tensor for own, tensor in other.tensors.items()})
-    folded = fold_tensors(tensors) if other.folded is not None else None
-    return replace(other, tensors=tensors, folded=folded, remarks=(*other.remarks, remark))
+    return tensors, fold_tensors(tensors), renamed
 
 
 def _meet(frame: ModelFacts, other: ModelFacts, names: Mapping[str, str]) -> bool:
