@@ -86,6 +86,7 @@ class Bench:
     def _run(self, tool: str, size: str, recipe: Path, out: Path) -> Run:
         def once() -> Measured:
             shutil.rmtree(out, ignore_errors=True)
+            read_through(self.weights(size))
             if tool == ENGINE:
                 return _engine(recipe, out, self.weights(size), self.weights(TINY))
             return measure.run([*self._command(tool), recipe, out], self.weights(size), OFFLINE)
@@ -153,7 +154,7 @@ def make_checkpoints(sizes: Sequence[str], under: Path) -> None:
 
 
 def read_through(folder: Path) -> None:
-    """Bring every weight file below ``folder`` into the page cache."""
+    """Bring every weight file below ``folder`` into the page cache: some systems free what lay idle for a while."""
     buffer = bytearray(_PIECE)
     for path in sorted(folder.rglob("*.safetensors")):
         with path.open("rb", buffering=0) as file:
@@ -210,7 +211,6 @@ def run(asked: argparse.Namespace) -> None:
             bench.warm_up(method)
         for size in asked.sizes:
             for method in asked.methods:
-                read_through(bench.weights(size))
                 results = results.replaced(bench.subject(size, method))
                 write(results, asked.out)
     finally:
