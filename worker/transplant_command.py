@@ -20,9 +20,10 @@ def register(add: Add) -> argparse.ArgumentParser:
     one.add_argument("model", metavar="MODEL", help="a folder, local:root/name or a Hub id")
     one.add_argument("donor", metavar="DONOR", help="the model whose tokenizer it gets")
     one.add_argument(
-        "--approach", choices=tuple(APPROACHES), default="omp",
-        help="where rows of tokens come from that the model does not have: omp (the default) and nearest compare them "
-        "with shared tokens in the donor's embeddings, subword cuts them into the model's own tokens",
+        "--approach", choices=tuple(APPROACHES), default="auto",
+        help="where rows of tokens come from that the model does not have: omp and nearest compare them with shared "
+        "tokens in the donor's embeddings, subword cuts them into the model's own tokens, auto (the default) is omp, "
+        "or mean where the donor's embeddings tell nothing",
     )  # fmt: skip
     one.add_argument(
         "--k", type=whole, default=K, help=f"shared tokens that a new one is made of, at most; {K} without"

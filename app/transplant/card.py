@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -12,6 +13,7 @@ from app.planning.pinning import pin
 from app.planning.plan import Plan
 from app.transplant.matching import Match
 from app.transplant.matrices import DONOR, MODEL
+from app.transplant.rebuilt import Rebuilt
 from app.transplant.wanted import APPROACHES, WantedTransplant
 
 _TAGS = ("tokenizer-transplant", "mergekit", "weightloom")
@@ -22,7 +24,9 @@ _LIMITS = (
 )
 
 
-def transplant_card(plan: Plan, name: str, wanted: WantedTransplant, match: Match) -> str:
+def transplant_card(
+    plan: Plan, name: str, wanted: WantedTransplant, match: Match, rebuilt: Sequence[Rebuilt] = ()
+) -> str:
     """Markdown with YAML front matter. ``name`` titles it."""
     refs = pin(plan.recipe, {}, None).parents()
     model, donor = (plain(refs[one].unversioned) for one in (MODEL, DONOR))
@@ -34,6 +38,7 @@ def transplant_card(plan: Plan, name: str, wanted: WantedTransplant, match: Matc
         _table(plan),
         "## How",
         _how(wanted, match, model),
+        *(_check(one, wanted) for one in rebuilt),
         "What was asked for:",
         fenced(plan.recipe_text, "yaml"),
         "## How to load it",
@@ -48,6 +53,15 @@ def _how(wanted: WantedTransplant, match: Match, model: str) -> str:
     text = f"{match.kept:,} of {match.tokens:,} tokens were in both vocabularies and keep their rows of embedding and "
     text += f"head. The other rows: **{wanted.approach}**. {APPROACHES[wanted.approach]} "
     return f"{text}All other weights are those of {model}, unchanged."
+
+
+def _check(one: Rebuilt, wanted: WantedTransplant) -> str:
+    text = f"A check of {plain(one.tensor)}: {one.tokens:,} tokens that both have were made anew of the others: "
+    text += f"{one.error:.0%} of their length came back wrong (the median), with the mean of all rows in their place "
+    text += f"{one.mean_error:.0%}."
+    if one.falls_back(wanted):
+        return f"{text} So its new rows are the mean of all rows."
+    return text if one.useful else f"{text} Rows of the two are not laid out alike: the mean would have been nearer."
 
 
 def _front_matter(plan: Plan) -> str:

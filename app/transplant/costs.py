@@ -29,13 +29,13 @@ def steps(k: int) -> int:
 def with_search(estimate: Estimate, wanted: WantedTransplant, match: Match, plan: Plan) -> Estimate:
     """The merge's estimate, and the search for shared tokens in the donor's matrices."""
     searched = [one.sources[DONOR].tensor for one in plan.alignments if DONOR in one.sources]
-    looks = -(-wanted.k // steps(wanted.k)) if wanted.approach == "omp" else 1
+    looks = -(-wanted.k // steps(wanted.k)) if wanted.pursued else 1
     seconds, mapped = 0.0, 0
     for tensor in searched:
         width = tensor.shape[1]
         pairs = len(match.fresh) * len(match.shared)
         seconds += 2 * pairs * width * looks / _FLOPS
-        seconds += len(match.fresh) * wanted.k * width * _PICK_NS * 1e-9 if wanted.approach == "omp" else 0.0
+        seconds += len(match.fresh) * wanted.k * width * _PICK_NS * 1e-9 if wanted.pursued else 0.0
         mapped = max(mapped, len(match.shared) * width * DTYPE_BYTES[tensor.stored])
     if not searched or not match.fresh:
         return estimate

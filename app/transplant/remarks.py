@@ -77,10 +77,11 @@ def remarks(
     """What is worth knowing where nothing stands in the way."""
     model, donor = map(parents.name, (MODEL, DONOR))
     share = match.kept / max(1, match.tokens)
+    by = "omp or mean, as a check will show" if wanted.approach == "auto" else wanted.approach
     text = (
         f"Of the {match.tokens:,} tokens of {donor}, {match.kept:,} ({share:.0%}) are tokens of {model} too and keep "
     )
-    text += f"its rows; {counted(len(match.fresh), 'row')} made by {wanted.approach}."
+    text += f"its rows; {counted(len(match.fresh), 'row')} made by {by}."
     little = share < _LITTLE and bool(match.fresh)
     fix = "Expect a model that needs training before it is of use." if little else ""
     yield Finding("warning" if little else "info", "tokens-shared", "", text, fix)

@@ -20,6 +20,9 @@ from app.recipe.writing import write_document
 RECIPE_FILE = "tokenizer_transplant.yml"
 APPROACHES: Mapping[str, str] = MappingProxyType(
     {
+        "auto": "A new token is described by a few tokens that both vocabularies have, in the donor's embeddings, and "
+        "put together of the same tokens in the model's (orthogonal matching pursuit); where a check shows that this "
+        "tells no more than the mean of all rows, it is that mean.",
         "omp": "Orthogonal matching pursuit: a new token is described by a few tokens that both vocabularies have, in "
         "the donor's embeddings, and put together of the same tokens in the model's.",
         "nearest": "The weighted mean of the shared tokens that lie nearest to the new one in the donor's embeddings.",
@@ -29,7 +32,7 @@ APPROACHES: Mapping[str, str] = MappingProxyType(
     }
 )
 """Where rows for tokens come from that the model does not have, each in a sentence."""
-BY_DONOR = ("omp", "nearest")
+BY_DONOR = ("auto", "omp", "nearest")
 """Approaches that compare tokens in the donor's embeddings."""
 K = 64
 MOST_K = 512
@@ -44,7 +47,7 @@ class WantedTransplant:
 
     model: ModelRef
     donor: ModelRef
-    approach: str = "omp"
+    approach: str = "auto"
     k: int = K
     chat_template: str = "donor"
 
@@ -52,6 +55,11 @@ class WantedTransplant:
     def by_donor(self) -> bool:
         """Whether new tokens are compared in the donor's embeddings, so that these are read."""
         return self.approach in BY_DONOR
+
+    @property
+    def pursued(self) -> bool:
+        """Whether the comparing is by orthogonal matching pursuit."""
+        return self.approach in ("auto", "omp")
 
     def parents(self) -> tuple[ModelRef, ModelRef]:
         return self.model, self.donor
@@ -75,7 +83,7 @@ class WantedTransplant:
                 refs[key] = _reference(params.get(key), key)
             except Refused as problem:
                 problems.extend(problem.findings)
-        approach, template = params.get("approach", "omp"), params.get("chat_template", "donor")
+        approach, template = params.get("approach", "auto"), params.get("chat_template", "donor")
         k = params.get("k", K)
         problems += [*_one_of(approach, APPROACHES, "approach"), *_one_of(template, TEMPLATES, "chat_template")]
         if type(k) is not int or not 1 <= k <= MOST_K:

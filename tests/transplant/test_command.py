@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from app.transplant.wanted import RECIPE_FILE, read_transplant
 from tests.support.checkpoints import read_dtypes, read_tensors, write_json
 from tests.support.quiet import Quiet
 from tests.support.tiny_models import make_tiny
-from tests.transplant.donors import ROWS, SPECIAL, TOKENS, make_donor
+from tests.transplant.donors import ROWS, SPECIAL, TOKENS
 from worker.cli import FAILED, OK, REFUSED, USAGE, main
 from worker.open_library import open_library
 from worker.steps.align import KEPT
@@ -27,16 +28,7 @@ EOS, BOS, UNK = 2, 1, 0
 """Ids of the donor's special tokens, and of the model's."""
 NEW = ("the", "▁th", "▁the")
 """Tokens of the donor that the model lacks."""
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder: a byte-level model whose head is its own, and a donor in SentencePiece's manner."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
-    make_tiny(tmp_path / "model", seed=1, vocab=380)
-    make_donor(tmp_path / "donor", seed=2)
-    return tmp_path
+OMP = ("--approach", "omp", "--k", "5")
 
 
 def spelled(token: str) -> bytes:
@@ -68,6 +60,12 @@ def _letters() -> dict[int, str]:
 def made(home: Path, *options: str) -> dict[str, np.ndarray]:
     assert main(["transplant-tokenizer", "model", "donor", "out", *options]) == OK
     return read_tensors(home / "out")
+
+
+def about(home: Path) -> dict[str, Any]:
+    manifest = read_manifest(home / "out")
+    assert manifest is not None
+    return dict(manifest.about)
 
 
 def test_what_both_have_stays_to_the_byte(home: Path) -> None:
@@ -129,7 +127,7 @@ def shared(home: Path) -> tuple[list[int], list[int]]:
 
 
 def test_pursuit_describes_new_tokens_by_shared_ones(home: Path) -> None:
-    tensors = made(home, "--k", "6")
+    tensors = made(home, "--approach", "omp", "--k", "6")
     before, donor = read_tensors(home / "model"), read_tensors(home / "donor")
     numbers, rows = shared(home)
     for name in (EMBEDDING, HEAD):
@@ -163,17 +161,17 @@ def test_neighbours_are_averaged(home: Path) -> None:
 
 def test_a_tied_model_stays_tied(home: Path) -> None:
     make_tiny(home / "model", seed=1, vocab=380, tied=True)
-    tensors = made(home, "--k", "4")
+    tensors = made(home, "--approach", "omp", "--k", "4")
     assert HEAD not in tensors and tensors[EMBEDDING].shape[0] == ROWS
     assert json.loads((home / "out" / "config.json").read_text())["tie_word_embeddings"] is True
 
 
 def test_threads_change_no_byte(home: Path) -> None:
-    made(home, "--k", "5", "--threads", "1")
+    made(home, *OMP, "--threads", "1")
     first = read_manifest(home / "out")
-    assert main(["transplant-tokenizer", "model", "donor", "again", "--k", "5", "--threads", "3"]) == OK
+    assert main(["transplant-tokenizer", "model", "donor", "again", *OMP, "--threads", "3"]) == OK
     again = read_manifest(home / "again")
-    assert first is not None and again is not None
+    assert first is not None and again is not None and first.about == again.about
     assert {one.name: one.sha256 for one in first.files if one.name != "README.md"} == {
         one.name: one.sha256 for one in again.files if one.name != "README.md"
     }
@@ -189,7 +187,7 @@ class Stopping(Quiet):
 
 
 def test_a_search_goes_on_where_it_was(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = made(home, "--k", "5")
+    wanted = made(home, *OMP)
     monkeypatch.setattr("worker.transplant.search.BATCH", 1)
     text = (home / "out" / RECIPE_FILE).read_text()
     library = open_library(Settings(), home)
@@ -197,12 +195,13 @@ def test_a_search_goes_on_where_it_was(home: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(InterruptedError):
         make_transplant(order, library, Stopping())
     watch = Quiet()
-    make_transplant(order, library, watch)
+    again = make_transplant(order, library, watch)
+    assert again.about == about(home)
     assert [line for line in watch.lines if "earlier attempt" in line] == [
         "1 of them was described by an earlier attempt."
     ]
-    again = read_tensors(home / "again")
-    assert all(np.array_equal(wanted[name], again[name]) for name in wanted)
+    tensors = read_tensors(home / "again")
+    assert all(np.array_equal(wanted[name], tensors[name]) for name in wanted)
 
 
 def test_what_a_stopped_command_found_is_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,8 +209,8 @@ def test_what_a_stopped_command_found_is_kept(home: Path, monkeypatch: pytest.Mo
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr("worker.steps.align.write_aligned", stop)
-    assert main(["transplant-tokenizer", "model", "donor", "out", "--k", "5"]) == FAILED
-    assert [path.name[: len(KEPT)] for path in (home / "out.unfinished").iterdir()] == [KEPT]
+    assert main(["transplant-tokenizer", "model", "donor", "out", *OMP]) == FAILED
+    assert {path.name[: len(KEPT)] for path in (home / "out.unfinished").iterdir()} == {KEPT}
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = REFUSED) -> str:

@@ -155,13 +155,7 @@ class _Writer:
     def _mean_row(self) -> Array:
         """The mean of all rows of the parent's own matrix, fp64 [elements of a row]."""
         if self._mean is None:
-            total = np.zeros(self._origin.elements, np.float64)
-            step = max(1, BLOCK_BYTES // max(1, self._origin.elements * 8))
-            for start in range(0, self._origin.rows, step):
-                block = self._origin.read(np.arange(start, min(start + step, self._origin.rows)))
-                total += decode(block, self._origin.dtype).sum(axis=0, dtype=np.float64)
-                self._check()
-            self._mean = total / self._origin.rows
+            self._mean = mean_row(self._origin, self._check)
         return self._mean
 
 
@@ -179,6 +173,18 @@ class Matrix:
         for first, last in zip([0, *cuts.tolist()], [*cuts.tolist(), len(rows)], strict=True):
             self._source.read(raw[first:last].reshape(-1).data, int(rows[first]) * self.elements)
         return raw
+
+
+def mean_row(matrix: Matrix, check: Callable[[], None]) -> Array:
+    """The mean of all rows, fp64 [elements of a row]."""
+    total = np.zeros(matrix.elements, np.float64)
+    step = max(1, BLOCK_BYTES // max(1, matrix.elements * 8))
+    for start in range(0, matrix.rows, step):
+        block = matrix.read(np.arange(start, min(start + step, matrix.rows)))
+        total += decode(block, matrix.dtype).sum(axis=0, dtype=np.float64)
+        check()
+    mean: Array = total / matrix.rows
+    return mean
 
 
 def encode(values: Array, dtype: str) -> Array:

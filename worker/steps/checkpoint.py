@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -90,9 +90,9 @@ def make_checkpoint(order: Order, library: Library, watch: Watch) -> Manifest:
 
 def make_planned(
     checked: Checked, order: Order, library: Library, watch: Watch, *, prepare: Prepare = aligned,
-    card: Card = model_card,
+    card: Card = model_card, found: Callable[[], Mapping[str, Any]] = dict,
 ) -> Manifest:  # fmt: skip
-    """What comes after the checks. Raises likewise."""
+    """What comes after the checks. ``found``: what was found out on the way, for the manifest. Raises likewise."""
     plan = checked.plan
     watch.planned(plan, checked.estimate.peak_memory_bytes if checked.estimate else 0)
     if checked.estimate is not None:
@@ -116,7 +116,7 @@ def make_planned(
     verify(plan, order.work, watch)
     watch.enter("finalising", "Publishing the result.")
     watch.check()
-    return publish(order.work, order.final, [*written, *texts], about(plan))
+    return publish(order.work, order.final, [*written, *texts], {**about(plan), **found()})
 
 
 def _tell(findings: Sequence[Finding], watch: Watch) -> None:

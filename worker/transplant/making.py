@@ -26,8 +26,9 @@ def make_transplant(order: Order, library: Library, watch: Watch) -> Manifest:
     looked = _look(read_transplant(order.recipe), library, order.token, order.rates, pin=order.pin)
     asked = read_transplant(order.asked or order.recipe).parents()
     checked = Checked(looked.plan, looked.estimate, looked.findings, asked)
-    card = partial(transplant_card, wanted=looked.wanted, match=looked.match)
-    return make_planned(checked, order, library, watch, prepare=NewRows(looked).prepared, card=card)
+    rows = NewRows(looked)
+    card = partial(transplant_card, wanted=looked.wanted, match=looked.match, rebuilt=rows.rebuilt)
+    return make_planned(checked, order, library, watch, prepare=rows.prepared, card=card, found=rows.told)
 
 
 def _look(wanted: WantedTransplant, library: Library, token: str | None, rates: Rates, *, pin: bool) -> Pretransplant:

@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from app.planning.facts import TensorFacts
 from app.planning.plan import Alignment, Plan
 from app.pretransplant import Pretransplant
 from app.transplant.matrices import DONOR, MODEL
+from app.transplant.rebuilt import Rebuilt
 from worker.engine.reading import reading
 from worker.engine.sources import Place
 from worker.steps.align import NOTHING, Combined, aligned
@@ -22,10 +24,16 @@ from worker.transplant.search import Search
 
 @dataclass(frozen=True)
 class NewRows:
-    """Makes the rows of one transplant. What was found for a donor's matrix serves all of the model's like it."""
+    """Makes the rows of one transplant. What was found in a donor's matrix serves all of the model's like it.
+    ``rebuilt``: how well shared tokens came back, for each of the model's matrices."""
 
     looked: Pretransplant
-    found: dict[TensorFacts, Combined] = field(default_factory=dict)
+    searches: dict[TensorFacts, Search] = field(default_factory=dict)
+    rebuilt: list[Rebuilt] = field(default_factory=list)
+
+    def told(self) -> dict[str, Any]:
+        """For the manifest: how well shared tokens came back."""
+        return {"rebuilt": [one.as_dict(self.looked.wanted) for one in self.rebuilt]} if self.rebuilt else {}
 
     @contextmanager
     def prepared(
@@ -47,8 +55,12 @@ class NewRows:
         source = one.sources.get(DONOR)
         if source is None or not match.fresh:
             return NOTHING
-        if source.tensor not in self.found:
-            search = Search(self.looked.wanted, match, one, work, watch, threads)
-            reading(plan, places, [source], search.read, check=watch.check, threads=threads)
-            self.found[source.tensor] = search.combined()
-        return self.found[source.tensor]
+        search = self.searches.get(source.tensor) or Search(wanted, match, one, work, watch, threads)
+        self.searches[source.tensor] = search
+        reading(plan, places, one.inputs, partial(search.read, one), check=watch.check, threads=threads)
+        rebuilt = search.rebuilt
+        if rebuilt is not None:
+            self.rebuilt.append(rebuilt)
+            told = rebuilt.told(wanted)
+            watch.log(told.text if told.level == "info" else str(told))
+        return NOTHING if rebuilt is not None and rebuilt.falls_back(wanted) else search.combined()
