@@ -11,7 +11,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.main import create_app
+from app.recipe.safe_yaml import MAX_BYTES
 from app.settings import Settings
+from app.web.limits import MAX_BODY
 from tests.support.hub import StandInHub
 from tests.web.conftest import browser
 
@@ -134,8 +136,10 @@ def test_text_that_is_not_utf_8(online: TestClient, text: bytes) -> None:
 
 
 def test_too_long_a_text(online: TestClient) -> None:
-    assert check(online, "#" * 200_000).status_code == 200
-    assert check(online, "#" * 300_000).status_code == 413
+    """What the server takes at all is told to be too long for a recipe; what is longer still is not read."""
+    told = check(online, "#" * (MAX_BYTES + 1))
+    assert (told.status_code, errors(told)) == (200, ["recipe-too-long"])
+    assert check(online, "#" * (MAX_BODY + 1)).status_code == 413
 
 
 @pytest.mark.parametrize("seed", ["-1", str(2**63), "x", "1.5", "1e3"])
