@@ -21,11 +21,9 @@ from app.planning.plan import Plan
 from app.planning.plan_merge import make_plan
 from app.planning.rates import GUESSED, Rates
 from app.planning.same_names import under_one_name
-from app.recipe.findings import Finding, Refused, has_errors
+from app.recipe.findings import Finding, Refused, by_level, has_errors
 from app.recipe.reading import read_recipe
 from app.recipe.schema import ModelRef, Recipe
-
-_LEVELS = ("error", "warning", "info")
 
 
 @dataclass(frozen=True)
@@ -111,8 +109,3 @@ def _is_settled(document: Recipe, facts: Mapping[ModelRef, ModelFacts]) -> bool:
     if any(ref not in facts for ref in parents):
         return document.tokenizer is None
     return is_settled(document, Parents.of(parents, facts))
-
-
-def by_level(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """Errors first, each remark once."""
-    return tuple(sorted(dict.fromkeys(findings), key=lambda finding: _LEVELS.index(finding.level)))

@@ -20,9 +20,7 @@ from app.planning.licences import compare_licences
 from app.planning.parents import Parents, unfit
 from app.planning.plan import Plan
 from app.planning.rates import GUESSED, Rates
-from app.recipe.findings import Finding, Refused
-
-_LEVELS = ("error", "warning", "info")
+from app.recipe.findings import Finding, Refused, by_level
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def premix(wanted: WantedMixture, library: Library, token: str | None = None, ra
         *compare_licences({str(ref): one.licence for ref, one in facts.items()}),
         *(remark for ref, one in facts.items() for remark in (*about_adapter(str(ref), one), *one.remarks)),
     ]  # fmt: skip
-    findings = tuple(sorted(dict.fromkeys(found), key=lambda one: _LEVELS.index(one.level)))
+    findings = by_level(found)
     pinned = with_names(wanted, {ref: library.pin(ref, one) for ref, one in facts.items()})
     cost = with_routers(estimate(plan, rates=rates), wanted, dense)
     return Premix(pinned, replace(plan, findings=findings), cost, findings, dense, target)

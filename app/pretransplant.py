@@ -15,7 +15,7 @@ from app.planning.plan import Plan
 from app.planning.rates import GUESSED, Rates
 from app.planning.tokenizer_file import TOKENIZER, TokenizerFile, read_tokenizer
 from app.planning.vocabulary import Known
-from app.recipe.findings import Finding, Refused
+from app.recipe.findings import Finding, Refused, by_level
 from app.transplant.costs import with_search
 from app.transplant.matching import Match, match, special_ids
 from app.transplant.matrices import DONOR, MODEL
@@ -23,8 +23,6 @@ from app.transplant.planning import plan_transplant
 from app.transplant.remarks import remarks, unfitting, unreadable
 from app.transplant.special import NewIds
 from app.transplant.wanted import WantedTransplant
-
-_LEVELS = ("error", "warning", "info")
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def pretransplant(
         *compare_licences({name: one.licence for name, one in facts.items()}),
         *(remark for name, one in facts.items() for remark in (*about_adapter(name, one), *one.remarks)),
     ]  # fmt: skip
-    findings = tuple(sorted(dict.fromkeys(told), key=lambda one: _LEVELS.index(one.level)))
+    findings = by_level(told)
     pinned = {ref: library.pin(ref, one) for ref, one in zip(parents.refs, parents.facts, strict=True)}
     cost = with_search(estimate(plan, rates=rates), wanted, found, plan)
     text = parents.facts[MODEL].texts[TOKENIZER]

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-import yaml
 
 from app.experts.targets import Target
 from app.experts.wanted import GATE_MODES, Expert, WantedMixture
-from app.planning.card import fenced, is_on_hub, loading, plain
+from app.planning.card import fenced, front_matter, is_on_hub, loading, plain, version_told
 from app.planning.facts import ModelFacts
 from app.planning.licences import common_licence
 from app.planning.pinning import pin
@@ -53,13 +50,7 @@ def mixture_card(plan: Plan, name: str, wanted: WantedMixture, target: Target) -
 
 def _front_matter(refs: dict[ModelRef, ModelRef], facts: dict[ModelRef, ModelFacts]) -> str:
     hub = list(dict.fromkeys(refs[one].name for one in refs if is_on_hub(refs[one], facts[one])))
-    content: dict[str, Any] = {"base_model": hub, "base_model_relation": "merge"} if hub else {}
-    content["library_name"] = "transformers"
-    licence = common_licence({str(one): facts[one] for one in refs})
-    if licence:
-        content["license"] = licence
-    content["tags"] = list(_TAGS)
-    return f"---\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=False, width=10_000)}---"
+    return front_matter(hub, "merge", common_licence({str(one): facts[one] for one in refs}), _TAGS)
 
 
 def _table(wanted: WantedMixture, refs: dict[ModelRef, ModelRef], facts: dict[ModelRef, ModelFacts]) -> str:
@@ -69,7 +60,7 @@ def _table(wanted: WantedMixture, refs: dict[ModelRef, ModelRef], facts: dict[Mo
     rows += [("shared expert", one.source, _prompts(one)) for one in wanted.shared]
     for part, ref, prompts in rows:
         told = facts[ref]
-        version = f"`{told.commit}`" if told.commit else "a local folder"
+        version = version_told(refs[ref], told)
         licence = plain(told.licence or "not known")
         lines.append(f"| {part} | {plain(refs[ref].unversioned)} | {version} | {licence} | {_told(prompts)} |")
     return "\n".join(lines)

@@ -82,12 +82,18 @@ def _parents(plan: Plan) -> list[_Parent]:
 
 def _front_matter(parents: Sequence[_Parent], licence: str | None, plan: Plan) -> str:
     hub = list(dict.fromkeys(ref.name for one in parents for ref, facts in one.parts if is_on_hub(ref, facts)))
-    content: dict[str, Any] = {"base_model": hub, "base_model_relation": "merge"} if hub else {}
     library = library_of(_files(plan))
-    content |= {"library_name": library} if library != SAFETENSORS else {}
-    if licence:
-        content["license"] = licence
-    content["tags"] = list(TAGS)
+    return front_matter(hub, "merge", licence, TAGS, library if library != SAFETENSORS else None)
+
+
+def front_matter(
+    models: Sequence[str], relation: str, licence: str | None, tags: Sequence[str], library: str | None = "transformers"
+) -> str:
+    """What the Hub reads of a card. ``models``: Hub ids of what it was made from and by which ``relation``."""
+    content: dict[str, Any] = {"base_model": list(models), "base_model_relation": relation} if models else {}
+    content |= {"library_name": library} if library else {}
+    content |= {"license": licence} if licence else {}
+    content["tags"] = list(tags)
     return f"---\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=False, width=10_000)}---"
 
 
@@ -97,7 +103,7 @@ def _table(parents: Sequence[_Parent], plan: Plan) -> str:
     for one in parents:
         shown = " + ".join(_linked(ref, facts) for ref, facts in one.parts)
         role = " (base)" if one.ref == base and METHODS[plan.recipe.merge_method].base != "ignored" else ""
-        version = " + ".join(_version(ref, facts) for ref, facts in one.parts)
+        version = " + ".join(version_told(ref, facts) for ref, facts in one.parts)
         licence = " + ".join(plain(facts.licence or "not known") for _, facts in one.parts)
         lines.append(f"| {shown}{role} | {version} | {licence} |")
     return "\n".join(lines)
@@ -112,7 +118,7 @@ def _linked(ref: ModelRef, facts: ModelFacts) -> str:
     return f"[{name}](https://huggingface.co/{ref.name})" if is_on_hub(ref, facts) else name
 
 
-def _version(ref: ModelRef, facts: ModelFacts) -> str:
+def version_told(ref: ModelRef, facts: ModelFacts) -> str:
     here = "a local file" if ref.name.endswith(".safetensors") else "a local folder"
     return f"`{facts.commit}`" if facts.commit else plain(ref.revision or here)
 

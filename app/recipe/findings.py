@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Level = Literal["error", "warning", "info"]
 
@@ -63,6 +63,11 @@ class Refused(Exception):
 def refuse(code: str, where: str, text: str, fix: str = "") -> Refused:
     """An error with a single finding, ready to raise."""
     return Refused(Finding("error", code, where, text, fix))
+
+
+def by_level(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Errors first, each remark once."""
+    return tuple(sorted(dict.fromkeys(findings), key=lambda one: get_args(Level).index(one.level)))
 
 
 def has_errors(findings: Iterable[Finding]) -> bool:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import yaml
-
-from app.planning.card import fenced, is_on_hub, loading, plain
+from app.planning.card import fenced, front_matter, is_on_hub, loading, plain, version_told
 from app.planning.licences import common_licence
 from app.planning.pinning import pin
 from app.planning.plan import Plan
@@ -67,20 +64,15 @@ def _check(one: Rebuilt, wanted: WantedTransplant) -> str:
 def _front_matter(plan: Plan) -> str:
     refs = pin(plan.recipe, {}, None).parents()
     facts = plan.parents[: DONOR + 1]
-    on_hub = is_on_hub(refs[MODEL], facts[MODEL])
-    content: dict[str, Any] = {"base_model": [refs[MODEL].name], "base_model_relation": "finetune"} if on_hub else {}
-    content["library_name"] = "transformers"
+    hub = [refs[MODEL].name] if is_on_hub(refs[MODEL], facts[MODEL]) else []
     licence = common_licence({str(ref): one for ref, one in zip(refs, facts, strict=True)})
-    if licence:
-        content["license"] = licence
-    content["tags"] = list(_TAGS)
-    return f"---\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=False, width=10_000)}---"
+    return front_matter(hub, "finetune", licence, _TAGS)
 
 
 def _table(plan: Plan) -> str:
     lines = ["| part | model | version | licence |", "|---|---|---|---|"]
     refs = pin(plan.recipe, {}, None).parents()
     for part, ref, facts in zip(("model", "tokenizer"), refs, plan.parents, strict=False):
-        version = f"`{facts.commit}`" if facts.commit else "a local folder"
+        version = version_told(ref, facts)
         lines.append(f"| {part} | {plain(ref.unversioned)} | {version} | {plain(facts.licence or 'not known')} |")
     return "\n".join(lines)

@@ -11,8 +11,8 @@ from app.kinship import how_far_apart
 from app.library.facts import Library
 from app.planning.estimate import Estimate
 from app.planning.rates import GUESSED, Rates
-from app.preflight import Preflight, by_level, preflight
-from app.recipe.findings import Finding
+from app.preflight import Preflight, preflight
+from app.recipe.findings import Finding, by_level
 from app.settings import Settings
 from app.web.rendering import byte_size, short_number
 

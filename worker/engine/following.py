@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import threading
+from abc import ABC, abstractmethod
 
 _PIECE = 1 << 20
 _SYNC_BYTES = 64 << 20
@@ -13,7 +14,7 @@ _SYNC_BYTES = 64 << 20
 last byte is written."""
 
 
-class Follower(threading.Thread):
+class Follower(threading.Thread, ABC):
     """Goes over a file of ``size`` bytes from front to back, in steps of at least ``step`` bytes but for the last.
 
     ``finished`` is set at the end, be it that of the file, of patience (``stop``), or an ``error``.
@@ -30,9 +31,9 @@ class Follower(threading.Thread):
         self.finished = threading.Event()
         self.error: BaseException | None = None
 
+    @abstractmethod
     def follow(self, begin: int, end: int) -> None:
         """Does what is to be done to the bytes from ``begin`` to ``end``, which are final."""
-        raise NotImplementedError
 
     def advance(self, final: int) -> None:
         """Everything before the byte ``final`` will not change any more."""
